@@ -1,0 +1,89 @@
+"""Facts that the controller reports about Services. observe/ turns them into metrics, logs and spans.
+
+``service`` is always the source Service's name. Durations are seconds, points in time Unix seconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reconciled(msgspec.Struct, frozen=True):
+    """One pass over one Service ended. ``result``: success, error, requeue, fenced."""
+
+    namespace: str
+    service: str
+    result: str
+    seconds: float
+    writes: int = 0
+    error_type: str = ""
+
+
+class LeaderMoved(msgspec.Struct, frozen=True):
+    """The slice now routes to another pod (or to none).
+
+    ``reason`` is a failover reason of the contract, or ``elected`` for a leader after none (no failover).
+    ``latency_s``: from the change being seen in this process to the write being accepted.
+    """
+
+    namespace: str
+    service: str
+    previous: str  # pod name, empty for none
+    leader: str  # pod name, empty for none
+    reason: str
+    epoch: int
+    latency_s: float
+
+
+class ServiceState(msgspec.Struct, frozen=True):
+    """What is true of an opted-in Service after a pass; replaces what was said before."""
+
+    namespace: str
+    service: str
+    pods_available: int  # fit pods
+    leader: str  # pod name, empty for none
+    leader_since: float | None  # start of this leadership
+    leader_pod_created: float | None
+    stable: bool  # the routed pod is fit and nothing is left to write
+    endpoint_slices: int
+    sticky: str = ""  # hit (kept), miss (had to choose), empty (not asked)
+    paused: bool = False
+
+
+class PortUnresolved(msgspec.Struct, frozen=True):
+    """A target port resolves on no candidate pod."""
+
+    namespace: str
+    service: str
+    port_name: str
+
+
+class WriteDone(msgspec.Struct, frozen=True):
+    """One write of the controller, after its retries. ``result`` as in RequestDone."""
+
+    namespace: str
+    service: str
+    resource: str
+    verb: str
+    lane: str
+    result: str
+    seconds: float
+
+
+class ServiceForgotten(msgspec.Struct, frozen=True):
+    """The Service opted out or is gone; every series of it must go."""
+
+    namespace: str
+    service: str
+
+
+class TimedOut(msgspec.Struct, frozen=True):
+    """An operation of the controller hit its own time limit."""
+
+    namespace: str
+    operation: str
+
+
+ControllerFact = (
+    Reconciled | LeaderMoved | ServiceState | PortUnresolved | WriteDone | ServiceForgotten | TimedOut
+)
