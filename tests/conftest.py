@@ -1,0 +1,26 @@
+"""What all tests share: how property tests search, and the marker that asks for virtual time."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    import pytest
+
+# "fixed" finds the same examples on every run and is never slow enough to fail for it;
+# HYPOTHESIS_PROFILE=explore searches on with fresh examples.
+_QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
+settings.register_profile(
+    "fixed", deadline=None, derandomize=True, max_examples=60, suppress_health_check=_QUIET
+)
+settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=_QUIET)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "virtual_clock: run this async test on a loop whose time jumps instead of passing"
+    )
