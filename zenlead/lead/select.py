@@ -1,0 +1,96 @@
+"""Which pods may lead, and which of them should.
+
+Knows the fitness rules and the rankings. Refuses to know who leads now (decide.py weighs that).
+Rule: fitness never depends on the ranking, and ranking never revives a pod that is not fit.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zenlead.lead.contract import Policy, Reason
+from zenlead.lead.golang import parse_bool
+from zenlead.lead.ports import Unresolved, resolve
+from zenlead.lead.views import FINISHED_PHASES, PodView, ServiceView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Need(msgspec.Struct, frozen=True):
+    """What a leader must offer: the selector, the families of the leader Service, and the ports."""
+
+    source: ServiceView
+    families: tuple[str, ...]
+
+
+def selected(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether an equality selector matches; an empty one matches nothing."""
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def unfit(pod: PodView, need: Need) -> Reason | None:
+    """Why the pod cannot lead, or None. What cannot come back is named first."""
+    if pod.phase in FINISHED_PHASES:
+        return Reason.FINISHED
+    if pod.deleted_at is not None:
+        return Reason.TERMINATING
+    if not selected(need.source.selector, pod.labels) or not is_candidate(pod):
+        return Reason.DESELECTED
+    if any(address(pod, family) is None for family in need.families):
+        return Reason.NO_IP
+    if pod.phase != "Running" or pod.ready_since is None:
+        return Reason.NOT_READY
+    if isinstance(resolve(need.source.ports, pod), Unresolved):
+        return Reason.PORT_UNRESOLVED
+    return None
+
+
+def is_candidate(pod: PodView) -> bool:
+    """Whether the pod's owner lets it lead; a value that is no boolean counts as true, the default."""
+    if pod.candidate is None:
+        return True
+    try:
+        return parse_bool(pod.candidate)
+    except ValueError:
+        return True
+
+
+def ripe_at(pod: PodView, policy: Policy) -> float:
+    """When (Unix seconds) a pod has been Ready long enough to become leader; infinity if it is not Ready."""
+    return float("inf") if pod.ready_since is None else pod.ready_since + policy.min_ready_s
+
+
+def address(pod: PodView, family: str) -> str | None:
+    """The pod's first address of ``family`` (IPv4 or IPv6) that a slice may carry."""
+    return next((ip for ip in pod.ips if family_of(ip) == family), None)
+
+
+@lru_cache(maxsize=4096)  # pods keep their address for life, and it is asked for in every pass
+def family_of(ip: str) -> str | None:
+    """``IPv4`` or ``IPv6``; None for what the API server refuses in a slice (and for what is no address).
+
+    Refused, as by the EndpointSlice validation: unspecified, loopback, link-local and link-local multicast.
+    """
+    try:
+        parsed = ipaddress.ip_address(ip)
+    except ValueError:
+        return None
+    if parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local or parsed.is_multicast:
+        return None
+    return f"IPv{parsed.version}"
+
+
+STRATEGIES: dict[str, Callable[[PodView], tuple[Any, ...]]] = {
+    "oldest": lambda pod: (pod.created,),
+}
+
+
+def best(pods: Iterable[PodView], strategy: str = "oldest") -> PodView | None:
+    """The pod that ranks first; ties go to the lower name."""
+    rank = STRATEGIES[strategy]
+    return min(pods, key=lambda pod: (*rank(pod), pod.name), default=None)

@@ -1,0 +1,240 @@
+"""From what should be and what is to the writes between them, traffic first.
+
+Knows the order in which objects may be written. Refuses to send anything.
+Rules: every write on an existing object carries the resourceVersion (or UID) that was observed; nothing is
+written that is not ours; the diff of an applied diff is empty.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+
+import msgspec
+
+from zenlead.lead import contract
+from zenlead.lead.contract import Routing
+from zenlead.lead.decide import Absent, Blocked, Desired, Serve, Snapshot, owned
+from zenlead.lead.render import (
+    Json,
+    following,
+    headless,
+    rfc3339,
+    service_annotations,
+    service_body,
+    service_labels,
+    slice_body,
+    slice_names,
+)
+from zenlead.lead.views import Condition, ServicePort, ServiceView, SliceView
+
+
+class Target(StrEnum):
+    """The two kinds of object that are written, by their plural."""
+
+    SERVICES = "services"
+    SLICES = "endpointslices"
+
+
+class Create(msgspec.Struct, frozen=True):
+    target: Target
+    name: str
+    body: bytes
+    urgent: bool = False
+
+
+class Patch(msgspec.Struct, frozen=True):
+    """A JSON merge patch; metadata.resourceVersion in it is the precondition."""
+
+    target: Target
+    name: str
+    body: bytes
+    urgent: bool = False
+    subresource: str = ""
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """``body`` is a DeleteOptions with the observed UID as precondition."""
+
+    target: Target
+    name: str
+    body: bytes
+    urgent: bool = False
+
+
+Write: TypeAlias = Create | Patch | Delete
+
+_MESSAGES = {
+    Routing.LEADER_ELECTED: "The leader Service routes to one ready pod.",
+    Routing.NO_READY_PODS: "No selected pod is fit to lead.",
+    Routing.NO_PODS_FOUND: "The selector matches no pod that may lead.",
+    Routing.PORT_UNRESOLVED: "A named targetPort resolves on no selected pod.",
+    Routing.PAUSED: "The routing is left as it is while the annotation pauses it.",
+}
+
+
+def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> list[Write]:
+    """The writes that can be made now, in order. Some wait for others (a slice for the UID of its Service):
+    apply, look again, until the diff is empty. ``conditions``: whether the LeaderReady condition is kept."""
+    match desired:
+        case Absent():
+            return [
+                *(_delete(Target.SLICES, s) for s in _owned_slices(snapshot, "")),
+                *(_delete(Target.SERVICES, s) for s in _owned_services(snapshot)),
+            ]
+        case Blocked(withdraw=withdraw):
+            return [_delete(Target.SLICES, s) for s in _owned_slices(snapshot, "")] if withdraw else []
+        case Serve():
+            return _serve(snapshot, desired, conditions)
+        case _:
+            assert_never(desired)
+
+
+def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
+    service = snapshot.at_name
+    if service is None:
+        body = service_body(serve, snapshot.namespace)
+        return [Create(Target.SERVICES, serve.policy.leader_name, _encode(body))]
+    if _must_recreate(service, serve):
+        return [] if service.terminating else [_delete(Target.SERVICES, service)]
+    kept: list[str] = []
+    writes: list[Write] = []
+    observed = {s.name: s for s in _owned_slices(snapshot, serve.policy.leader_name)}
+    for index, name in enumerate(slice_names(serve)):
+        kept.append(name)
+        wanted = slice_body(serve, index, snapshot.namespace, service.uid)
+        writes += _diff_slice(observed.get(name), wanted, serve, index)
+    writes += _diff_service(service, serve)
+    writes += _diff_condition(service, serve) if conditions else []
+    if all(name in observed for name in kept):  # the new routing stands: what an earlier one left may go
+        writes += [_delete(Target.SLICES, s) for s in observed.values() if s.name not in kept]
+        others = (s for s in _owned_services(snapshot) if s.name != serve.policy.leader_name)
+        writes += [_delete(Target.SERVICES, s) for s in others]
+    return sorted(writes, key=lambda write: not write.urgent)  # stable
+
+
+def _owned_services(snapshot: Snapshot) -> list[ServiceView]:
+    source = snapshot.source
+    if source is None:  # then the garbage collector has them all
+        return []
+    return [s for s in snapshot.services if owned(s, source) and not s.terminating]
+
+
+def _owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
+    """Slices of ours. One whose owner is an earlier life of the served leader Service (deleted and made anew)
+    is taken over, so that the garbage collector does not interrupt the routing."""
+    uids = {s.uid for s in snapshot.services if snapshot.source is not None and owned(s, snapshot.source)}
+    return [
+        s
+        for s in snapshot.slices
+        if s.labels.get(contract.SLICE_MANAGED_BY) == contract.MANAGER
+        and s.owner is not None
+        and s.owner.kind == "Service"
+        and (s.owner.uid in uids or (leader_name and s.owner.name == leader_name))
+    ]
+
+
+# --- the leader Service -------------------------------------------------------------------------------------
+
+
+def _must_recreate(service: ServiceView, serve: Serve) -> bool:
+    """What the API server never lets change: headless or not, and the first address family."""
+    source = serve.source
+    return service.headless != headless(source) or bool(
+        source.ip_families and service.ip_families and source.ip_families[0] != service.ip_families[0]
+    )
+
+
+def _diff_service(service: ServiceView, serve: Serve) -> list[Write]:
+    metadata: Json = {}
+    spec: Json = {}
+    if labels := {k: v for k, v in service_labels(serve).items() if service.labels.get(k) != v}:
+        metadata["labels"] = labels
+    wanted = service_annotations(serve, service.annotations)
+    if annotations := {k: v for k, v in wanted.items() if service.annotations.get(k) != v}:
+        metadata["annotations"] = annotations
+    source = serve.source
+    if service.type != "ClusterIP":
+        spec["type"] = "ClusterIP"
+    if service.selector:
+        spec["selector"] = None
+    followed = (service.ports, service.ip_families, service.ip_family_policy)
+    if _default_targets(followed[0]) != _default_targets(source.ports) or (
+        source.ip_families and followed[1:] != (source.ip_families, source.ip_family_policy)
+    ):
+        spec |= following(source)
+    if not metadata and not spec:
+        return []
+    metadata["resourceVersion"] = service.resource_version
+    body = {"metadata": metadata, **({"spec": spec} if spec else {})}
+    return [Patch(Target.SERVICES, service.name, _encode(body))]
+
+
+def _default_targets(ports: tuple[ServicePort, ...]) -> tuple[ServicePort, ...]:
+    """Ports as the API server stores them: a targetPort that was left out is the port itself."""
+    return tuple(
+        msgspec.structs.replace(port, target_port=port.port) if port.target_port is None else port
+        for port in ports
+    )
+
+
+def _diff_condition(service: ServiceView, serve: Serve) -> list[Write]:
+    status = "True" if serve.routing is Routing.LEADER_ELECTED else "False"
+    current = next((c for c in service.conditions if c.type == contract.LEADER_READY), None)
+    if current is not None and (current.status, current.reason) == (status, serve.routing):
+        return []
+    since = rfc3339(serve.decided_at)
+    if current is not None and current.status == status:
+        since = current.last_transition_time
+    ours = Condition(contract.LEADER_READY, status, serve.routing, _MESSAGES[serve.routing], since)
+    # A merge patch replaces the whole list, so everybody else's conditions are sent back as they were.
+    others = [c for c in service.conditions if c.type != contract.LEADER_READY]
+    body = {
+        "metadata": {"resourceVersion": service.resource_version},
+        "status": {"conditions": [*others, ours]},
+    }
+    return [Patch(Target.SERVICES, service.name, _encode(body), subresource="status")]
+
+
+# --- the EndpointSlices -------------------------------------------------------------------------------------
+
+
+def _diff_slice(observed: SliceView | None, wanted: Json, serve: Serve, index: int) -> list[Write]:
+    name = wanted["metadata"]["name"]
+    if observed is None:
+        return [Create(Target.SLICES, name, _encode(wanted), urgent=True)]
+    if observed.address_type != wanted["addressType"]:  # immutable
+        return [] if observed.terminating else [_delete(Target.SLICES, observed)]
+    body: Json = {}
+    metadata: Json = {}
+    if observed.endpoints != ((serve.leader.endpoints[index],) if serve.leader else ()):
+        body["endpoints"] = wanted["endpoints"]
+    if observed.ports != serve.ports:
+        body["ports"] = wanted["ports"]
+    urgent = bool(body)
+    labels = wanted["metadata"]["labels"]
+    if any(observed.labels.get(key) != value for key, value in labels.items()):
+        metadata["labels"] = labels
+    # The trigger time rides along with a change of routing; alone it is no news.
+    if urgent or observed.annotations.get(contract.EPOCH) != str(serve.epoch):
+        metadata["annotations"] = wanted["metadata"]["annotations"]
+    owner = wanted["metadata"]["ownerReferences"]
+    if observed.owner is None or observed.owner.uid != owner[0]["uid"]:
+        metadata["ownerReferences"] = owner
+    if not body and not metadata:
+        return []
+    metadata["resourceVersion"] = observed.resource_version
+    return [Patch(Target.SLICES, name, _encode({"metadata": metadata, **body}), urgent=urgent)]
+
+
+# --- shared -------------------------------------------------------------------------------------------------
+
+
+def _delete(target: Target, observed: ServiceView | SliceView) -> Delete:
+    # The UID alone: what is unwanted stays so when somebody labels it; its successor is another object.
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": observed.uid}}
+    return Delete(target, observed.name, _encode(options))
+
+
+def _encode(body: Json) -> bytes:
+    return msgspec.json.encode(body)
