@@ -155,7 +155,10 @@ class Settings:
         also_env="LOG_LEVEL",
     )
     log_format: str = knob(
-        "auto", one_of("auto", "json", "console"), LOGS, "auto = console on a terminal, else json"
+        "auto",
+        one_of("auto", "json", "console"),
+        LOGS,
+        "json, console, or auto: console on a terminal, else json",
     )
     dry_run: bool = knob("false", parse_bool, LOGS, "log the writes, make none")
 
