@@ -1,0 +1,84 @@
+# Everything starts here: each target first sets up what it needs, so each can be the first command ever typed.
+# Set-up is a virtual environment in .venv, filled from the locked files of requirements/ (every file is checked
+# against its hash), and for the cluster tests a control plane that is built once into the user's cache.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+ROUNDS ?=
+ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: $(VENV)/.installed-run ## Watch a leader being elected and failing over (ROUNDS=5 ends after five failovers)
+	@$(PY) -m zenlead demo $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+.PHONY: run
+run: $(VENV)/.installed-run ## Run zenlead against the cluster of your kubeconfig (ARGS="--dry-run ...")
+	@$(PY) -m zenlead run $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.installed-test build-controlplane ## Run all tests, those on a real API server too
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(VENV)/.installed-test ## Run all tests but those that need a real API server
+	$(PY) -m pytest -m "not cluster" $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed-lint ## Check style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+.PHONY: bench
+bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real API server
+	$(PY) -m benchmarks $(ARGS)
+
+.PHONY: build-controlplane
+build-controlplane: $(PY) ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
+	@$(PY) tests/cluster/build.py
+
+.PHONY: lock
+lock: $(VENV)/.installed-lock ## Resolve the dependencies anew and write requirements/*.txt
+	@compile() { \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --upgrade -o requirements/$$1.txt "$${@:2}"; \
+	}; \
+	compile lint pyproject.toml --extra demo --group build --group test --group lint; \
+	compile test pyproject.toml --extra demo --group build --group test -c requirements/lint.txt; \
+	compile run pyproject.toml --extra demo --group build -c requirements/lint.txt; \
+	compile go --group go; \
+	compile lock --group lock
+
+.PHONY: clean
+clean: ## Remove what the targets made in this folder (the caches of the user stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The first Python that is new enough and can make virtual environments; PYTHON=... decides for all.
+$(PY):
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Setting up $(VENV) with $$("$$python" --version)"; \
+	    exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "zenlead needs Python 3.11 or newer with its venv module (on Debian: python3-venv);" \
+	  "none found as python3, python3.13, python3.12 or python3.11. Set PYTHON=/path/to/python." >&2; \
+	exit 1
+
+# One stamp for each locked set. The package itself is installed in place and without its dependencies.
+$(VENV)/.installed-%: requirements/%.txt pyproject.toml | $(PY)
+	@echo "Installing requirements/$*.txt"
+	@$(PIP) --require-hashes -r $<
+	@$(if $(filter run test lint,$*),$(PIP) --no-build-isolation --no-deps -e .)
+	@touch $@
