@@ -17,6 +17,9 @@ class Reconciled(msgspec.Struct, frozen=True):
     seconds: float
     writes: int = 0
     error_type: str = ""
+    error: str = ""  # what went wrong, in words
+    lane: str = ""  # urgent, routine
+    waited_s: float = 0.0  # in the queue, from being due to being taken
 
 
 class LeaderMoved(msgspec.Struct, frozen=True):
