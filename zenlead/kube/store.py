@@ -1,0 +1,175 @@
+"""Objects by key, with named indexes: what an informer knows of one kind.
+
+Knows keys, equality and resourceVersions. Refuses to know what an object means.
+Rules: an equal view is no change; an older version never replaces a newer one, except by a full list.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+
+Key: TypeAlias = tuple[str, str]  # namespace (empty for cluster-wide kinds), name
+Index: TypeAlias = "Callable[[V], Iterable[Hashable]]"
+
+
+class Keyed(Protocol):
+    """A view: hashable by nothing, equal by value, named by its key."""
+
+    @property
+    def key(self) -> Key: ...
+
+
+V = TypeVar("V", bound=Keyed)
+
+
+class Change(msgspec.Struct, Generic[V], frozen=True):
+    """What happened to one object: ``old`` is None for a new one, ``new`` is None for one that went."""
+
+    old: V | None
+    new: V | None
+
+    @property
+    def key(self) -> Key:
+        view = self.new if self.new is not None else self.old
+        if view is None:
+            raise ValueError("a change of nothing")
+        return view.key
+
+
+class Store(Generic[V]):
+    """All views of one kind. ``indexes``: name -> function from a view to the values it is found under."""
+
+    def __init__(self, indexes: Mapping[str, Callable[[V], Iterable[Hashable]]] | None = None) -> None:
+        self._views: dict[Key, V] = {}
+        self._functions = dict(indexes or {})
+        self._indexes: dict[str, dict[Hashable, dict[Key, None]]] = {name: {} for name in self._functions}
+        # Keys whose stored state came from our own write, with the count of writes at that time: a list that
+        # was asked for before the write does not know of it. Emptied by every full list and by the watch.
+        self._own: dict[Key, int] = {}
+        self._writes = 0
+
+    def __repr__(self) -> str:
+        return f"Store({len(self._views)} objects, {len(self._own)} own writes not seen back)"
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self._views.values())
+
+    def get(self, key: Key) -> V | None:
+        """The view under ``key``, or None."""
+        return self._views.get(key)
+
+    def by(self, index: str, value: Hashable) -> list[V]:
+        """The views under ``value`` in the index, in no particular order."""
+        return [self._views[key] for key in self._indexes[index].get(value, ())]
+
+    def values(self, index: str) -> list[Hashable]:
+        """All values of an index that some object has."""
+        return list(self._indexes[index])
+
+    def mark(self) -> int:
+        """A point in the order of own writes; given to ``replace`` with the list that was asked for then."""
+        return self._writes
+
+    def apply(self, view: V) -> Change[V] | None:
+        """Take a view from the watch. None: nothing that matters is different, or it is older than ours."""
+        old = self._views.get(view.key)
+        if old is not None and version(view) < version(old):
+            return None
+        self._own.pop(view.key, None)
+        return self._put(old, view)
+
+    def remove(self, view: V) -> Change[V] | None:
+        """Take a deletion from the watch; ``view`` is the last state, at the version of the deletion."""
+        old = self._views.get(view.key)
+        if old is None or version(view) < version(old):
+            return None  # an object made anew under that name is already here
+        self._own.pop(view.key, None)
+        return self._drop(old)
+
+    def wrote(self, view: V) -> Change[V] | None:
+        """Take the answer to a write of our own, before the watch brings it."""
+        change = self.apply(view)
+        self._writes += 1
+        self._own[view.key] = self._writes
+        return change
+
+    def deleted(self, key: Key) -> Change[V] | None:
+        """Take the answer to a deletion of our own, or to a read that found nothing."""
+        self._own.pop(key, None)
+        old = self._views.get(key)
+        return None if old is None else self._drop(old)
+
+    def replace(
+        self,
+        views: Iterable[V],
+        *,
+        mark: int,
+        scope: str | None = None,
+        unreadable: frozenset[Key] = frozenset(),
+    ) -> list[Change[V]]:
+        """Swap in a full list that was asked for at ``mark``, of one namespace (``scope``) or of all.
+
+        A full list wins over any version (an API server can be restored to an older state), but not over a
+        write of ours that it cannot know. ``unreadable`` objects are in the list too; they stay as they are.
+        """
+        fresh = {view.key: view for view in views}
+        kept = {key for key, write in self._own.items() if write > mark} | unreadable
+        changes: list[Change[V]] = []
+        stale = [
+            old
+            for key, old in self._views.items()
+            if key not in fresh and key not in kept and scope in (None, key[0])
+        ]
+        changes += [self._drop(old) for old in stale]
+        for key, view in fresh.items():
+            old = self._views.get(key)
+            if key in kept and old is not None and version(view) < version(old):
+                continue
+            if (change := self._put(old, view)) is not None:
+                changes.append(change)
+        self._own = {
+            key: write for key, write in self._own.items() if key in kept or scope not in (None, key[0])
+        }
+        return changes
+
+    def _put(self, old: V | None, view: V) -> Change[V] | None:
+        if old == view:
+            return None
+        self._views[view.key] = view
+        self._reindex(old, view)
+        return Change(old, view)
+
+    def _drop(self, old: V) -> Change[V]:
+        del self._views[old.key]
+        self._reindex(old, None)
+        return Change(old, None)
+
+    def _reindex(self, old: V | None, new: V | None) -> None:
+        for name, function in self._functions.items():
+            index = self._indexes[name]
+            before = set(function(old)) if old is not None else set()
+            after = set(function(new)) if new is not None else set()
+            for value in before - after:
+                keys = index[value]
+                del keys[old.key]  # type: ignore[union-attr]  # a value before means there was an old view
+                if not keys:
+                    del index[value]
+            for value in after - before:
+                index.setdefault(value, {})[new.key] = None  # type: ignore[union-attr]  # likewise for new
+
+
+def version(view: object) -> int:
+    """The view's resourceVersion as a number, 0 for a view that keeps none (then the last to come wins).
+
+    Source: KEP-5504, resourceVersions of one resource are integers that compare.
+    """
+    value: str = getattr(view, "resource_version", "")
+    return int(value) if value.isdigit() else 0

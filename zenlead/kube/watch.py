@@ -1,0 +1,334 @@
+"""The list/watch machine: which request comes next, and what its answer means.
+
+Knows resourceVersions, pages, watch lines, bookmarks and the errors that ask for a new list. Refuses to know
+sockets and time. Rules: lines are split in bytes and decoded whole; a version moves only with its object.
+Source: Kubernetes API concepts: efficient detection of changes, streaming lists, large results in chunks.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from zenlead.kube.errors import ApiError, Gone, Invalid, Unreachable
+from zenlead.kube.resources import Resource  # noqa: TC001 - a field of a Struct
+from zenlead.kube.status import error_of
+from zenlead.kube.store import Key, V
+
+PAGE_SIZE = 200  # objects; a page is decoded in one go, and 200 big pods block the loop for some 4 ms
+LINE_LIMIT = 16 * 1024 * 1024  # bytes; etcd refuses objects of more than 1.5 MiB, JSON may double that
+END_OF_INITIAL_EVENTS = "k8s.io/initial-events-end"
+
+
+V_co = TypeVar("V_co", covariant=True)
+
+
+class Wire(Protocol[V_co]):
+    """A msgspec Struct that mirrors an object's JSON and gives its view.
+
+    ``metadata`` has at least name, namespace, resource_version and annotations.
+    """
+
+    metadata: Any
+
+    def view(self) -> V_co: ...
+
+
+class Kind(msgspec.Struct, Generic[V], frozen=True):
+    """What to watch: the resource, how to decode its objects, and which of them (a label selector)."""
+
+    resource: Resource
+    wire: Any  # type[Wire[V]]
+    label_selector: str = ""
+
+
+class Phase(enum.Enum):
+    """Where the cursor is."""
+
+    STREAMING = "streaming"  # initial list by watch; -> WATCHING at its end mark, -> LISTING if refused
+    LISTING = "listing"  # initial list by pages; -> WATCHING after the last page
+    WATCHING = "watching"  # changes from a version on; -> STREAMING or LISTING when that is too old
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The next request: a list page or a watch, with its query."""
+
+    watch: bool
+    query: dict[str, str]
+
+
+class Upsert(msgspec.Struct, Generic[V], frozen=True):
+    view: V
+
+
+class Remove(msgspec.Struct, Generic[V], frozen=True):
+    view: V
+
+
+class Swap(msgspec.Struct, Generic[V], frozen=True):
+    """A full list; it replaces all that was known, but for ``unreadable`` objects, which exist too."""
+
+    views: list[V]
+    unreadable: frozenset[Key] = frozenset()
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An object that does not decode; whatever was known of it stays."""
+
+    namespace: str
+    name: str
+    error: str
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """The stream cannot go on: the last event of a ``feed``."""
+
+    error: ApiError
+
+
+Event: TypeAlias = Upsert[V] | Remove[V] | Swap[V] | Rejected | Broken
+W = TypeVar("W")
+
+
+class _Line(msgspec.Struct, Generic[W]):
+    type: str
+    object: W
+
+
+class _ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "token": "continue"}):
+    resource_version: str = ""
+    token: str | None = None
+
+
+class _Page(msgspec.Struct, Generic[W]):
+    metadata: _ListMeta
+    items: list[W] | None = None
+
+
+class _AnyMeta(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace: str | None = None
+    resource_version: str = ""
+
+
+class _AnyObject(msgspec.Struct):
+    metadata: _AnyMeta
+
+
+class _Code(msgspec.Struct):
+    code: int = 500
+
+
+class Cursor(Generic[V]):
+    """The machine: ask ``request``; give the answer to ``page``, or to ``feed`` and ``ended``, or ``failed``."""
+
+    def __init__(self, kind: Kind[V], *, page_size: int = PAGE_SIZE, streaming: bool = True) -> None:
+        self.kind = kind
+        self.version = ""
+        self.phase = Phase.STREAMING if streaming else Phase.LISTING
+        self._streaming = streaming  # until the server refuses or ignores it
+        self._page_size = page_size
+        self._token = ""
+        self._initial: list[V] = []  # the full list so far; only while STREAMING or LISTING
+        self._unreadable: set[Key] = set()  # likewise
+        self._parts: list[bytes] = []  # of a line that has not ended yet
+        self._partial_size = 0
+        self._line: msgspec.json.Decoder[_Line[Wire[V]]] = msgspec.json.Decoder(_Line[kind.wire])  # type: ignore[name-defined]  # a type made at run time
+        self._page: msgspec.json.Decoder[_Page[Wire[V]]] = msgspec.json.Decoder(_Page[kind.wire])  # type: ignore[name-defined]  # likewise
+
+    def __repr__(self) -> str:
+        return f"Cursor({self.kind.resource.plural} {self.phase.value} version={self.version or 'none'})"
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the next request begins a full list."""
+        return self.phase is Phase.STREAMING or (self.phase is Phase.LISTING and not self._token)
+
+    def request(self) -> Request:
+        """What to ask next."""
+        selector = {"labelSelector": self.kind.label_selector} if self.kind.label_selector else {}
+        if self.phase is Phase.LISTING:
+            page = {"limit": str(self._page_size)} | ({"continue": self._token} if self._token else {})
+            return Request(False, selector | page)
+        watch = selector | {"watch": "1", "allowWatchBookmarks": "true"}
+        if self.phase is Phase.STREAMING:
+            return Request(
+                True, watch | {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+            )
+        return Request(True, watch | {"resourceVersion": self.version})
+
+    def page(self, body: bytes) -> list[Event[V]]:
+        """Take one page of a list. The Swap comes with the last page."""
+        rejected: list[Event[V]] = []
+        try:
+            page = self._page.decode(body)
+            self._initial += [wire.view() for wire in page.items or ()]
+        except (ValueError, RecursionError):
+            page, rejected = self._page_by_object(body)
+        self._token = page.metadata.token or ""
+        if self._token:
+            return rejected
+        return [*rejected, self._synced(page.metadata.resource_version)]
+
+    def feed(self, chunk: bytes) -> list[Event[V]]:
+        """Take bytes of a watch as they arrive.
+
+        Broken is the last event when the stream cannot go on: the error that a line of type ERROR carries,
+        Unreachable for what is no watch event, Gone when versions run backwards (a restored API server).
+        """
+        end = chunk.find(b"\n")
+        if end < 0:
+            self._parts.append(chunk)
+            self._partial_size += len(chunk)
+            if self._partial_size > LINE_LIMIT:
+                return [Broken(Unreachable(f"a watch line of more than {LINE_LIMIT} bytes"))]
+            return []
+        lines = chunk.split(b"\n")
+        lines[0] = b"".join((*self._parts, lines[0]))
+        self._parts = [lines.pop()]
+        self._partial_size = len(self._parts[0])
+        events: list[Event[V]] = []
+        try:
+            for line in lines:
+                if line.strip():
+                    self._take(line, events)
+        except ApiError as error:  # what came before it in the chunk counts
+            events.append(Broken(error))
+        return events
+
+    def ended(self) -> None:
+        """The watch came to its normal end. Raises Unreachable when it ended inside a line, or before the
+        initial list was whole: a server that ignores streaming lists is then asked for pages."""
+        partial = self._partial_size > 0
+        self._forget_partial()
+        if self.phase is Phase.STREAMING:
+            self._restart(streaming=False)
+            raise Unreachable("the stream ended before the initial list was whole")
+        if partial:
+            raise Unreachable("the watch was cut inside a line")
+
+    def failed(self, error: ApiError) -> bool:
+        """A request or its stream failed. Returns whether a new full list is needed (else it is resumed)."""
+        self._forget_partial()
+        if self.phase is Phase.STREAMING:
+            self._restart(streaming=self._streaming and not isinstance(error, Invalid))
+            return True
+        if self.phase is Phase.LISTING:
+            if isinstance(error, Gone):  # the continue token expired
+                self._restart(streaming=self._streaming)
+                return True
+            return bool(self._token)  # the page is asked for again
+        if isinstance(error, Gone | Invalid) or "ResourceVersionTooLarge" in error.causes:
+            self._restart(streaming=self._streaming)
+            return True
+        return False
+
+    def ignored_streaming(self) -> None:
+        """The server has not ended the initial list of a stream in time: ask for pages from now on."""
+        self._forget_partial()
+        self._restart(streaming=False)
+
+    def _restart(self, *, streaming: bool) -> None:
+        self._streaming = streaming
+        self.phase = Phase.STREAMING if streaming else Phase.LISTING
+        self.version = self._token = ""
+        self._initial, self._unreadable = [], set()
+
+    def _forget_partial(self) -> None:
+        self._parts, self._partial_size = [], 0
+
+    def _synced(self, resource_version: str) -> Swap[V]:
+        self.phase, self.version, self._token = Phase.WATCHING, resource_version, ""
+        swap = Swap(self._initial, frozenset(self._unreadable))
+        self._initial, self._unreadable = [], set()
+        return swap
+
+    def _take(self, line: bytes, events: list[Event[V]]) -> None:
+        try:
+            event = self._line.decode(line)
+            wire = event.object
+            meta = wire.metadata
+        except (ValueError, RecursionError) as error:
+            self._take_odd(line, error, events)
+            return
+        if event.type == "ERROR":  # a Status has a metadata too
+            self._raise_error(line)
+        if event.type == "BOOKMARK":
+            self._bookmark(meta.resource_version, meta.annotations or {}, events)
+            return
+        try:
+            view = wire.view()
+        except ValueError as error:
+            self._take_odd(line, error, events)
+            return
+        if self.phase is Phase.STREAMING:
+            self._initial.append(view)
+            return
+        self._advance(meta.resource_version)
+        events.append(Remove(view) if event.type == "DELETED" else Upsert(view))
+
+    def _bookmark(self, version: str, annotations: dict[str, str], events: list[Event[V]]) -> None:
+        if self.phase is not Phase.STREAMING:
+            self._advance(version)
+        elif annotations.get(END_OF_INITIAL_EVENTS) == "true":
+            events.append(self._synced(version))
+
+    def _advance(self, version: str) -> None:
+        if version.isdigit() and self.version.isdigit() and int(version) < int(self.version):
+            raise Gone(f"the version went back from {self.version} to {version}")
+        self.version = version or self.version
+
+    def _take_odd(self, line: bytes, error: Exception, events: list[Event[V]]) -> None:
+        """A line that does not decode as it should: an ERROR, an unreadable object, or no event at all."""
+        try:
+            event = msgspec.json.decode(line, type=_Line[msgspec.Raw])
+        except (ValueError, RecursionError) as nonsense:
+            raise Unreachable(f"a watch line that is no event: {nonsense}") from error
+        if event.type == "ERROR":
+            self._raise_error(line)
+        try:
+            meta = msgspec.json.decode(event.object, type=_AnyObject).metadata
+        except (ValueError, RecursionError) as nonsense:
+            raise Unreachable(f"a watch event without an object: {nonsense}") from error
+        if event.type == "BOOKMARK":
+            annotated = END_OF_INITIAL_EVENTS.encode() in bytes(event.object)
+            self._bookmark(
+                meta.resource_version, {END_OF_INITIAL_EVENTS: "true"} if annotated else {}, events
+            )
+            return
+        if self.phase is Phase.STREAMING:
+            self._unreadable.add((meta.namespace or "", meta.name))
+        else:
+            self._advance(meta.resource_version)
+        events.append(Rejected(meta.namespace or "", meta.name, str(error)))
+
+    def _raise_error(self, line: bytes) -> None:
+        status = bytes(msgspec.json.decode(line, type=_Line[msgspec.Raw]).object)
+        code = msgspec.json.decode(status, type=_Code).code
+        raise error_of(f"WATCH {self.kind.resource.plural}", code, {}, status, 0.0)
+
+    def _page_by_object(self, body: bytes) -> tuple[_Page[Any], list[Event[V]]]:
+        """A page in which some object does not decode: keep the others, name the culprit."""
+        try:
+            page = msgspec.json.decode(body, type=_Page[msgspec.Raw])
+        except (ValueError, RecursionError) as error:
+            raise Unreachable(f"a list of {self.kind.resource.plural} that is no list: {error}") from error
+        rejected: list[Event[V]] = []
+        for raw in page.items or ():
+            try:
+                self._initial.append(msgspec.json.decode(raw, type=self.kind.wire).view())
+            except (ValueError, RecursionError) as error:
+                culprit = _rejected(raw, error)
+                self._unreadable.add((culprit.namespace, culprit.name))
+                rejected.append(culprit)
+        return page, rejected
+
+
+def _rejected(raw: msgspec.Raw, error: Exception) -> Rejected:
+    try:
+        meta = msgspec.json.decode(raw, type=_AnyObject).metadata
+    except (ValueError, RecursionError):
+        return Rejected("", "", str(error))
+    return Rejected(meta.namespace or "", meta.name, str(error))
