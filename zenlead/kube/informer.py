@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from zenlead.kube.resources import Resource
 
 # The server ends each watch after this long, and a stream that outlives it by the grace is dead. Together they
-# bound how long a connection that silently carries nothing can hide a change; a resumed watch costs one request.
+# bound how long a connection that silently carries nothing can hide a change; to resume costs one request.
 WATCH_TIMEOUT_S = (25.0, 35.0)
 WATCH_GRACE_S = 5.0
-INITIAL_IDLE_S = (
-    10.0  # an initial stream that pauses for this long comes from a server that ignores the request
-)
+SHORT_WATCH_S = 1.0  # a server that ends watches sooner than this must not be asked again at once
+INITIAL_LIMIT_S = 120.0  # for a whole initial list by stream: some millions of objects
+INITIAL_IDLE_S = 10.0  # a server that pauses an initial list for this long ignores that it was asked for one
 RETRY_BASE_S = 0.1  # doubled with each failure in a row, with full jitter
 RETRY_CAP_S = 3.0  # a returned API server is noticed within this
 REFUSED_DELAY_S = 5.0  # after 403: permissions are mended by people
@@ -49,7 +49,7 @@ class ListWatch(Protocol):
 
 
 class Informer(Generic[V]):
-    """Lists and watches one kind, in one namespace or all, into ``store``; calls ``on_change`` for each change.
+    """Lists and watches one kind, in one namespace or all, into ``store``; ``on_change`` gets each change.
 
     ``synced`` is set once the first full list stands in the store. ``problem`` says in words what keeps the
     informer from working, or is None.
@@ -114,47 +114,38 @@ class Informer(Generic[V]):
             await self._hand_on(self._cursor.page(body))
 
     async def _follow(self, query: dict[str, str]) -> None:
+        if self._cursor.phase is Phase.STREAMING:
+            await self._follow_initial(query)
+            return
         timeout_s = random.uniform(*WATCH_TIMEOUT_S)  # noqa: S311 - spreads reconnects, guards nothing
-        initial = self._cursor.phase is Phase.STREAMING
-        if not initial:  # a big initial list may take its time; every chunk of it has a deadline of its own
-            query["timeoutSeconds"] = str(int(timeout_s))
+        query["timeoutSeconds"] = str(int(timeout_s))
         started = self._loop.time()
-        deadline_s = timeout_s + WATCH_GRACE_S if not initial else float("inf")
-        async with aclosing(
-            self._api.watch(self._resource, self._namespace, query, deadline_s=deadline_s)
-        ) as chunks:
-            async for chunk in self._timed(chunks, started):
+        stream = self._api.watch(self._resource, self._namespace, query, deadline_s=timeout_s + WATCH_GRACE_S)
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
                 await self._hand_on(self._cursor.feed(chunk))
         self._cursor.ended()
+        self._heard_at = self._loop.time()
         self._notify(WatchRestarted(self._resource.plural, "ended", 0.0))
-        if self._loop.time() - started < 1.0:  # a server that ends every watch at once must not be hammered
+        if self._loop.time() - started < SHORT_WATCH_S:
             await asyncio.sleep(next(self._waits))
 
-    async def _timed(
-        self, chunks: AsyncGenerator[bytes, None], started: float
-    ) -> AsyncGenerator[bytes, None]:
-        """The chunks, with a deadline on each while the initial list comes, and then one for the whole stream.
-
-        The initial list came by a watch without a server-side timeout, so it is ended from here in good time.
-        """
-        unbounded = self._cursor.phase is Phase.STREAMING
-        while True:
-            try:
-                async with asyncio.timeout(self._patience_s(started) if unbounded else None):
-                    chunk = await anext(chunks)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                if self._cursor.phase is Phase.STREAMING:
+    async def _follow_initial(self, query: dict[str, str]) -> None:
+        """Read a stream up to the end of the initial list; what comes later is the next watch's, which has a
+        server-side end."""
+        stream = self._api.watch(self._resource, self._namespace, query, deadline_s=INITIAL_LIMIT_S)
+        async with aclosing(stream) as chunks:
+            while self._cursor.phase is Phase.STREAMING:
+                try:
+                    async with asyncio.timeout(INITIAL_IDLE_S):
+                        chunk = await anext(chunks)
+                except StopAsyncIteration:
+                    self._cursor.ended()
+                    return
+                except TimeoutError:
                     self._cursor.ignored_streaming()
                     raise Unreachable("the server did not finish the initial list") from None
-                return
-            yield chunk
-
-    def _patience_s(self, started: float) -> float:
-        if self._cursor.phase is Phase.STREAMING:
-            return INITIAL_IDLE_S
-        return max(0.0, started + WATCH_TIMEOUT_S[0] - self._loop.time())
+                await self._hand_on(self._cursor.feed(chunk))
 
     async def _hand_on(self, events: list[Event[V]]) -> None:
         """Take events over into the store and tell the changes."""
@@ -216,7 +207,7 @@ class Informer(Generic[V]):
 
 
 def _waits() -> Generator[float, None, None]:
-    """Full jitter below 0.1, 0.2, 0.4 … 3 s, but never quite nothing: a hot loop is worse than a late reconnect."""
+    """Full jitter below 0.1, 0.2, 0.4 … 3 s, but never quite nothing: that would be a hot loop."""
     bounds = backoff.expo(base=2, factor=RETRY_BASE_S, max_value=RETRY_CAP_S)
     bounds.send(None)
     while True:

@@ -122,7 +122,7 @@ class _Code(msgspec.Struct):
 
 
 class Cursor(Generic[V]):
-    """The machine: ask ``request``; give the answer to ``page``, or to ``feed`` and ``ended``, or ``failed``."""
+    """The machine: ask ``request``; give the answer to ``page``, ``feed`` and ``ended``, or ``failed``."""
 
     def __init__(self, kind: Kind[V], *, page_size: int = PAGE_SIZE, streaming: bool = True) -> None:
         self.kind = kind
