@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     import pytest
 
+pytest_plugins = ["tests.cluster.fixtures"]  # here, since only the topmost conftest may name plugins
+
 # "fixed" finds the same examples on every run and is never slow enough to fail for it;
 # HYPOTHESIS_PROFILE=explore searches on with fresh examples.
 _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)

@@ -1,10 +1,10 @@
 """A real control plane on this machine: etcd, kube-apiserver and kube-controller-manager on loopback ports.
 
-Knows how to start, ask and stop them. Refuses to know tests and zenlead. There is no kubelet and no scheduler:
-pods are created with a nodeName and somebody patches their status. The rule not to break: nothing of it
-outlives its ``with`` block, neither processes nor files.
+Knows how to start, ask and stop them. Refuses to know tests and zenlead. There is no kubelet and no
+scheduler: pods are created with a nodeName and somebody patches their status. The rule not to break: nothing
+of it outlives its ``with`` block, neither processes nor files.
 
-The programs come from build.py. Ready after some four seconds.
+The programs come from build.py. Ready after some three seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.cluster.process import free_port, spawn, stop, tail
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START_TIMEOUT_S = 60.0  # it takes four seconds on two idle cores, and they are not always idle
+START_TIMEOUT_S = 60.0  # it takes three seconds on two idle cores, and they are not always idle
 POLL_INTERVAL_S = 0.05
 START_ATTEMPTS = 3  # somebody may take a port between our looking and the server's binding
 PREFIX = "zenlead-controlplane-"
@@ -208,9 +208,7 @@ class ControlPlane:
                     if connection.getresponse().status == 200:
                         return
             time.sleep(POLL_INTERVAL_S)
-        raise StartError(
-            f"the API server was not ready after {START_TIMEOUT_S:.0f} s:\n{self.log_tails()}"
-        )
+        raise StartError(f"the API server was not ready after {START_TIMEOUT_S:.0f} s:\n{self.log_tails()}")
 
     # --- for clients
 

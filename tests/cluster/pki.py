@@ -33,7 +33,7 @@ def _name(common_name: str, organizations: tuple[str, ...] = ()) -> x509.Name:
 
 
 def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The key as ``EC PRIVATE KEY``: of the two usual forms the one that the API server also verifies with."""
+    """The key as ``EC PRIVATE KEY``: of the usual forms the one the API server can verify with."""
     form = serialization.PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 

@@ -6,6 +6,7 @@ started by ``spawn``, which ties its life to ours, however ours ends.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -24,8 +25,8 @@ PORTS = range(20000, 32000)
 STOP_TIMEOUT_S = 10.0
 
 # Runs in the child before it becomes the program: asks the kernel to kill it when its parent dies (Linux
-# only), and looks whether that has happened already. It is a program of its own since code between fork and exec
-# is unsafe in a process with threads.
+# only), and looks whether that has happened already. It is a program of its own since code between fork and
+# exec is unsafe in a process with threads.
 _LAUNCHER = """
 import os, signal, sys
 parent, command = int(sys.argv[1]), sys.argv[2:]
@@ -84,10 +85,8 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float = STOP_TIMEOUT_S) ->
     if process.poll() is None:
         signal_group(process, signal.SIGTERM)
         signal_group(process, signal.SIGCONT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            pass
     signal_group(process, signal.SIGKILL)
     return process.wait()
 
