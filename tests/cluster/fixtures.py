@@ -1,7 +1,8 @@
 """The fixtures around the real control plane, for every tier that asks for it; a pytest plugin.
 
 Whatever lies in this folder or asks for ``controlplane``, directly or through another fixture, is marked
-``cluster`` and so left out of ``make test-fast``. Who asks by ``request.getfixturevalue`` writes the mark by hand.
+``cluster`` and so left out of ``make test-fast``. Who asks by ``request.getfixturevalue`` writes the mark by
+hand.
 """
 
 from __future__ import annotations
