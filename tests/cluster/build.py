@@ -205,10 +205,12 @@ class _Progress:
 
     def _run(self) -> None:
         while not self._done.wait(PROGRESS_INTERVAL_S):
-            if self.downloaded and not self.compiled:
+            if self.compiled:
+                self.say(f"compiling, {self.compiled} packages")
+            elif self.downloaded:
                 self.say(f"downloading, {self.downloaded} modules")
             else:
-                self.say(f"compiling, {self.compiled} packages")
+                self.say("reading and linking")
 
     def __enter__(self) -> _Progress:
         self._thread.start()
