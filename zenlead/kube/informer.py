@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from zenlead.kube.resources import Resource
 
-# The server ends each watch after this long, and a stream that outlives it by the grace is dead. Together they
-# bound how long a connection that silently carries nothing can hide a change; to resume costs one request.
-WATCH_TIMEOUT_S = (25.0, 35.0)
+# The server ends each watch after this long; a stream that outlives it by the grace is dead. Together, that is
+# for how long a connection that silently carries nothing can hide a change; to resume costs one request.
+WATCH_TIMEOUT_S = 30.0
+WATCH_JITTER = 1 / 6  # of the timeout, up and down, so that informers do not reconnect together
 WATCH_GRACE_S = 5.0
 SHORT_WATCH_S = 1.0  # a server that ends watches sooner than this must not be asked again at once
 INITIAL_LIMIT_S = 120.0  # for a whole initial list by stream: some millions of objects
@@ -63,6 +64,7 @@ class Informer(Generic[V]):
         on_change: Callable[[Change[V]], None],
         *,
         namespace: str | None = None,
+        watch_timeout_s: float = WATCH_TIMEOUT_S,
         notify: Callable[[KubeFact], None] = lambda _fact: None,
     ) -> None:
         self._api = api
@@ -70,6 +72,7 @@ class Informer(Generic[V]):
         self._store = store
         self._on_change = on_change
         self._namespace = namespace
+        self._watch_timeout_s = watch_timeout_s
         self._notify = notify
         self._resource = kind.resource
         self._loop = asyncio.get_running_loop()
@@ -117,7 +120,8 @@ class Informer(Generic[V]):
         if self._cursor.phase is Phase.STREAMING:
             await self._follow_initial(query)
             return
-        timeout_s = random.uniform(*WATCH_TIMEOUT_S)  # noqa: S311 - spreads reconnects, guards nothing
+        jitter = random.uniform(1 - WATCH_JITTER, 1 + WATCH_JITTER)  # noqa: S311 - guards nothing
+        timeout_s = self._watch_timeout_s * jitter
         query["timeoutSeconds"] = str(int(timeout_s))
         started = self._loop.time()
         stream = self._api.watch(self._resource, self._namespace, query, deadline_s=timeout_s + WATCH_GRACE_S)

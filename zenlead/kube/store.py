@@ -70,9 +70,6 @@ class Store(Generic[V]):
         """The views under ``value`` in the index, in no particular order."""
         return [self._views[key] for key in self._indexes[index].get(value, ())]
 
-    def values(self, index: str) -> list[Hashable]:
-        """All values of an index that some object has."""
-        return list(self._indexes[index])
 
     def mark(self) -> int:
         """A point in the order of own writes; given to ``replace`` with the list that was asked for then."""

@@ -147,7 +147,8 @@ class Cursor(Generic[V]):
         return self.phase is Phase.STREAMING or (self.phase is Phase.LISTING and not self._token)
 
     def request(self) -> Request:
-        """What to ask next."""
+        """What to ask next; bytes left over from an earlier stream are forgotten."""
+        self._forget_partial()
         selector = {"labelSelector": self.kind.label_selector} if self.kind.label_selector else {}
         if self.phase is Phase.LISTING:
             page = {"limit": str(self._page_size)} | ({"continue": self._token} if self._token else {})

@@ -1,0 +1,101 @@
+"""What a user is told by Kubernetes Events, and when.
+
+Knows the words. Refuses to know how Events are written or whether this one was told before: ``dedup`` names
+the transition, and the recorder tells each transition once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from zenlead.lead.contract import Reason, Routing
+from zenlead.lead.decide import Absent, Blocked, Desired, Serve, problems_of
+from zenlead.lead.views import PodView  # noqa: TC001 - a field of a Struct
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """One Event about the source Service; ``related`` is the pod that it is about, if any."""
+
+    warning: bool
+    reason: str
+    action: str
+    note: str
+    dedup: str
+    related: PodView | None = None
+
+
+_WHY = {
+    Reason.DELETED: "was deleted",
+    Reason.FINISHED: "has finished",
+    Reason.TERMINATING: "is terminating",
+    Reason.DESELECTED: "is no longer selected",
+    Reason.NO_IP: "has no usable address",
+    Reason.NOT_READY: "is not ready",
+    Reason.PORT_UNRESOLVED: "does not resolve every port",
+    Reason.PREEMPTED: "was outranked",
+}
+
+
+def warnings(desired: Desired, source_uid: str) -> list[Announcement]:
+    """What is wrong as things stand; the same text for as long as it stays wrong in the same way."""
+    told = [
+        Announcement(
+            True,
+            "InvalidAnnotation",
+            "Parse",
+            f"{problem}; the default is used",
+            f"{source_uid}/InvalidAnnotation/{problem.annotation}={problem.value}",
+        )
+        for problem in problems_of(desired)
+    ]
+    match desired:
+        case Blocked(event=event, message=message):
+            told.append(Announcement(True, event, "Refuse", message, f"{source_uid}/{event}/{message}"))
+        case Serve(routing=routing) if routing is not Routing.LEADER_ELECTED:
+            told.append(_no_leader(desired, source_uid))
+        case _:
+            pass
+    return told
+
+
+def _no_leader(serve: Serve, source_uid: str) -> Announcement:
+    name = serve.policy.leader_name
+    if serve.routing is Routing.PORT_UNRESOLVED and serve.unresolved is not None:
+        reason = "NamedPortResolutionFailed"
+        note = f"target port {serve.unresolved} resolves on no selected pod; Service {name} routes nowhere"
+    elif serve.routing is Routing.NO_PODS_FOUND:
+        reason, note = "NoPodsFound", f"the selector matches no pod; Service {name} routes nowhere"
+    else:
+        reason, note = "NoReadyPods", f"no selected pod is fit to lead; Service {name} routes nowhere"
+    # One telling per leadership that was lost: the epoch only moves when somebody leads again.
+    return Announcement(True, reason, "Elect", note, f"{source_uid}/{reason}/{name}/{serve.epoch}")
+
+
+def created(serve: Serve, leader_service_uid: str) -> Announcement:
+    name = serve.policy.leader_name
+    dedup = f"{leader_service_uid}/created"
+    return Announcement(False, "LeaderServiceCreated", "Create", f"created Service {name}", dedup)
+
+
+def moved(serve: Serve, leader_service_uid: str) -> list[Announcement]:
+    """What the change of routing that was just written is told as."""
+    if serve.leader is None:
+        return []  # that is a warning
+    pod, name = serve.leader.pod, serve.policy.leader_name
+    dedup = f"{leader_service_uid}/{serve.epoch}/{pod.uid}"
+    if not serve.routed.uid:
+        note = f"Service {name} routes to pod {pod.name}"
+        return [Announcement(False, "LeaderRoutingAvailable", "Elect", note, dedup, pod)]
+    why = _WHY.get(serve.reason, "left") if serve.reason else "left"
+    note = f"Service {name} moved from pod {serve.routed.name} to {pod.name}: {serve.routed.name} {why}"
+    return [Announcement(False, "LeaderChanged", "Failover", note, dedup, pod)]
+
+
+def withdrawn(desired: Desired, name: str, slice_uid: str) -> Announcement:
+    why = desired.message if isinstance(desired, Blocked) else "the Service opted out"
+    if not isinstance(desired, Absent | Blocked):
+        why = "another slice took its place"
+    dedup = f"{slice_uid}/withdrawn"
+    return Announcement(
+        True, "EndpointSliceDeleted", "Withdraw", f"withdrew EndpointSlice {name}: {why}", dedup
+    )

@@ -1,0 +1,199 @@
+"""What the controller knows of the cluster: the stores, and the snapshot of one Service that they give.
+
+Knows which objects belong to a Service. Refuses to decide or to write.
+Rule: a snapshot is taken without a wait in between, so that it shows one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable  # noqa: TC003 - part of the index functions' type
+from typing import TYPE_CHECKING
+
+from zenlead.controller.selectors import NamespaceIndex, matching
+from zenlead.kube.store import Store
+from zenlead.lead import contract
+from zenlead.lead.decide import Snapshot
+from zenlead.lead.select import selected
+
+if TYPE_CHECKING:
+    from zenlead.kube.lru import AsyncLRU
+    from zenlead.lead.views import Key, NodeView, PodView, ServiceView, SliceView
+
+
+def is_source(view: ServiceView) -> bool:
+    """Opted in, and not itself a leader Service."""
+    return contract.opted_in(view.annotations) and not is_managed(view)
+
+
+def is_managed(view: ServiceView) -> bool:
+    """Labelled as ours (which is not yet owned by us: decide looks at the owner)."""
+    return view.labels.get(contract.MANAGED_BY) == contract.MANAGER
+
+
+def leader_name(source: ServiceView) -> str:
+    return contract.parse_policy(source.name, source.annotations).leader_name
+
+
+def _sources(view: ServiceView) -> Iterable[str]:
+    return (view.namespace,) if is_source(view) else ()
+
+
+def _claims(view: ServiceView) -> Iterable[Key]:
+    return ((view.namespace, leader_name(view)),) if is_source(view) else ()
+
+
+def _for_source(view: ServiceView | SliceView) -> Iterable[Key]:
+    name = view.labels.get(contract.SOURCE_SERVICE)
+    return ((view.namespace, name),) if name else ()
+
+
+def _targets(view: SliceView) -> Iterable[str]:
+    return [endpoint.target_uid for endpoint in view.endpoints if endpoint.target_uid]
+
+
+def _nodes(view: SliceView) -> Iterable[str]:
+    return [endpoint.node for endpoint in view.endpoints if endpoint.node]
+
+
+class Caches:
+    """The four stores. ``selectors`` holds a NamespaceIndex per namespace and is loaded by ``load_index``."""
+
+    def __init__(self, index_limit: int) -> None:
+        self._index_limit = index_limit
+        self.services: Store[ServiceView] = Store(
+            {"sources": _sources, "claims": _claims, "managed": _for_source}
+        )
+        self.slices: Store[SliceView] = Store({"managed": _for_source, "targets": _targets, "nodes": _nodes})
+        self.pods: Store[PodView] = Store({"namespace": lambda view: (view.namespace,)})
+        self.nodes: Store[NodeView] = Store()
+
+    def __repr__(self) -> str:
+        return (
+            f"Caches({len(self.services)} services, {len(self.slices)} slices, {len(self.pods)} pods, "
+            f"{len(self.nodes)} nodes)"
+        )
+
+    def keys(self) -> set[Key]:
+        """Every Service that may need something: all sources, and whatever of ours names a source."""
+        sources = {view.key for view in self.services if is_source(view)}
+        owned = (key for view in (*self.services, *self.slices) for key in _for_source(view))
+        return sources.union(owned)
+
+    async def load_index(self, namespace: str) -> NamespaceIndex:
+        """The loader behind the cache of selector indexes. It does not wait, so it shows one moment."""
+        index = NamespaceIndex(self._index_limit)
+        index.build(self.services.by("sources", namespace), self.pods.by("namespace", namespace))
+        return index
+
+    def source(self, key: Key) -> ServiceView | None:
+        view = self.services.get(key)
+        return view if view is not None and is_source(view) else None
+
+    def snapshot(self, key: Key, index: NamespaceIndex | None) -> Snapshot:
+        """Everything around the Service ``key`` now. Without an index its pods are found the slow way."""
+        namespace, name = key
+        source = self.services.get(key)
+        managed = tuple(self.services.by("managed", key))
+        slices = tuple(self.slices.by("managed", key))
+        if source is None or not is_source(source):
+            return Snapshot(namespace, name, source, services=managed, slices=slices)
+        pods = self._pods(source, index)
+        wanted = leader_name(source)
+        rivals = (s for s in self.services.by("claims", (namespace, wanted)) if s.key != key)
+        nodes = dict.fromkeys(pod.node for pod in pods if pod.node)
+        zones = ((node, self.nodes.get(("", node))) for node in nodes)
+        return Snapshot(
+            namespace,
+            name,
+            source,
+            pods=pods,
+            routed_pod=self._routed_pod(namespace, managed, slices),
+            at_name=self.services.get((namespace, wanted)),
+            services=managed,
+            slices=slices,
+            rivals=tuple(rivals),
+            zones=tuple((node, view.zone) for node, view in zones if view is not None),
+        )
+
+    def _pods(self, source: ServiceView, index: NamespaceIndex | None) -> tuple[PodView, ...]:
+        members = index.members(source.name) if index is not None else None
+        if members is None:
+            everyone = self.pods.by("namespace", source.namespace)
+            return tuple(pod for pod in everyone if selected(source.selector, pod.labels))
+        found = (self.pods.get((source.namespace, name)) for name in members)
+        return tuple(pod for pod in found if pod is not None)
+
+    def _routed_pod(
+        self, namespace: str, services: tuple[ServiceView, ...], slices: tuple[SliceView, ...]
+    ) -> PodView | None:
+        """The pod that our objects point to, by name: the decision compares the UID."""
+        names = [endpoint.target_name for s in slices for endpoint in s.endpoints]
+        names += [s.annotations.get(contract.LEADER_POD_NAME, "") for s in services]
+        found = (self.pods.get((namespace, name)) for name in names if name)
+        return next((pod for pod in found if pod is not None), None)
+
+
+class Selectors:
+    """The cache of selector indexes, kept up to date by the changes of Services and pods.
+
+    A namespace that is not loaded answers the slow way; a worker that needs it loads it.
+    """
+
+    def __init__(self, caches: Caches, cache: AsyncLRU[str, NamespaceIndex]) -> None:
+        self._caches = caches
+        self._cache = cache
+        self.hits: dict[str, int] = {}  # by namespace with opted-in Services; drained by forget
+        self.misses: dict[str, int] = {}  # likewise
+
+    def peek(self, namespace: str) -> NamespaceIndex | None:
+        """The index if it is loaded. Look it up anew after every wait: a dropped one is kept no longer."""
+        return self._cache.peek(namespace)
+
+    async def load(self, namespace: str) -> bool:
+        """See to it that the index is loaded. False: that took too long, and lookups go the slow way."""
+        counts = self.misses if self._cache.peek(namespace) is None else self.hits
+        counts[namespace] = counts.get(namespace, 0) + 1
+        try:
+            await self._cache.get(namespace)
+        except TimeoutError:
+            return False
+        return True
+
+    def sizes(self) -> dict[str, int]:
+        """Indexed Services by namespace."""
+        known = {namespace: self._cache.peek(namespace) for namespace in self.hits | self.misses}
+        return {namespace: len(index) if index is not None else 0 for namespace, index in known.items()}
+
+    def sweep(self, idle_s: float) -> None:
+        """Drop the indexes that no worker has asked for in ``idle_s`` seconds, and the counts of namespaces
+        that have no opted-in Service any more."""
+        self._cache.sweep(idle_s)
+        for namespace in list(self.hits | self.misses):
+            if not self._caches.services.by("sources", namespace):
+                self.forget(namespace)
+
+    def forget(self, namespace: str) -> None:
+        self.hits.pop(namespace, None)
+        self.misses.pop(namespace, None)
+        self._cache.pop(namespace)
+
+    def service_changed(self, old: ServiceView | None, new: ServiceView | None) -> None:
+        view = new if new is not None else old
+        index = self._cache.peek(view.namespace) if view is not None else None
+        if view is None or index is None:
+            return
+        if new is not None and is_source(new):
+            index.put_service(new.name, new.selector, self._caches.pods.by("namespace", new.namespace))
+        else:
+            index.drop_service(view.name)
+
+    def pod_changed(self, old: PodView | None, new: PodView | None) -> list[str]:
+        """Names of the Services that select the pod before or after."""
+        view = new if new is not None else old
+        if view is None:
+            return []
+        index = self._cache.peek(view.namespace)
+        if index is not None:
+            return index.move_pod(old, new)
+        sources = self._caches.services.by("sources", view.namespace)
+        return matching({source.name: source.selector for source in sources}, old, new)

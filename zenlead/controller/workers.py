@@ -1,0 +1,157 @@
+"""The workers: from the queue to a pass and back, for as long as this replica leads.
+
+Knows lanes, credits and what to do after a pass that failed. Refuses to know what a pass does.
+Rules: a key that was taken is always given back; no key is held while waiting for a credit; without the Lease
+nothing is taken, and with it everything is looked at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
+from zenlead.controller.reconcile import Stranger, Unsettled
+from zenlead.kube.errors import ApiError, Forbidden
+from zenlead.kube.lane import Lane
+from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zenlead.controller.caches import Caches, Selectors
+    from zenlead.controller.reconcile import Pass, Reconciler
+    from zenlead.controller.triggers import Triggers
+    from zenlead.kube.queue import WorkQueue
+    from zenlead.lead.views import Key
+
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+
+
+class Rooms(msgspec.Struct, frozen=True):
+    """What the workers work with."""
+
+    caches: Caches
+    selectors: Selectors
+
+    reconciler: Reconciler
+    lanes: LaneWriter
+
+
+class Workers:
+    """``enqueue`` takes triggers; ``lead`` and ``follow`` open and shut the gate; ``urgent`` and ``routine``
+    are the bodies of worker tasks, of which there are as many as their lane has places."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        queue: WorkQueue[Key],
+        *,
+        wall: Callable[[], float],
+        notify: Callable[[ControllerFact], None],
+    ) -> None:
+        self._rooms = rooms
+        self._queue = queue
+        self._wall = wall
+        self._notify = notify
+        self._loop = asyncio.get_running_loop()
+        self._leading = asyncio.Event()
+        self._seen_at: dict[Key, float] = {}  # when a key was first asked for; emptied when it is taken
+
+    def __repr__(self) -> str:
+        return f"Workers(leading={self._leading.is_set()} asked={len(self._seen_at)} {self._queue!r})"
+
+    def enqueue(self, triggers: Triggers) -> None:
+        """Ask for passes. A standby remembers nothing: when it takes over it looks at everything."""
+        if not self._leading.is_set():
+            return
+        now = self._loop.time()
+        for key, lane in triggers.items():
+            self._seen_at.setdefault(key, now)
+            self._queue.add(key, lane)
+
+    def lead(self) -> None:
+        """The Lease is ours: look at every Service, urgently, since nobody knows what was missed."""
+        self._leading.set()
+        self.enqueue(dict.fromkeys(self._rooms.caches.keys(), Lane.URGENT))
+
+    def follow(self) -> None:
+        """The Lease is not ours (any more)."""
+        self._leading.clear()
+
+    async def urgent(self) -> None:
+        while (key := await self._take(Lane.URGENT)) is not None:
+            await self._work(key, Lane.URGENT)
+
+    async def routine(self) -> None:
+        holds_credit = False
+        while True:
+            await self._leading.wait()
+            if not holds_credit:
+                await self._rooms.lanes.credit()
+            key = await self._take(Lane.ROUTINE)
+            if key is None:
+                return
+            holds_credit = await self._work(key, Lane.ROUTINE)
+
+    async def _take(self, lane: Lane) -> Key | None:
+        while True:
+            await self._leading.wait()
+            key = await self._queue.get((lane,))
+            if key is None or self._leading.is_set():
+                return key
+            self._seen_at.pop(key, None)  # the Lease went while this worker waited: it is another's key now
+            self._queue.done(key)
+
+    async def _work(self, key: Key, lane: Lane) -> bool:
+        """One pass and what follows from it. Returns whether it wrote nothing."""
+        started = self._loop.time()
+        seen_at = self._seen_at.pop(key, started)
+        fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - seen_at)
+        try:
+            done = await self._pass(key, lane, seen_at)
+        except Fenced:
+            fact = msgspec.structs.replace(fact, result="fenced")
+            return False
+        except (ApiError, Stranger, Unsettled) as error:
+            fact = self._failed(fact, key, lane, error)
+            return False
+        except Exception as error:
+            fact = self._failed(fact, key, lane, error)
+            raise  # a bug: the worker is restarted by its supervisor, the key is tried again later
+        else:
+            self._queue.forget(key)
+            if done.more:
+                fact = msgspec.structs.replace(fact, result="requeue")
+                self._queue.add(key, Lane.ROUTINE)
+            if done.wake_at is not None:
+                self._queue.add(key, Lane.URGENT, after_s=max(0.0, done.wake_at - self._wall()))
+            fact = msgspec.structs.replace(fact, writes=done.writes)
+            return done.writes == 0
+        finally:
+            self._queue.done(key)
+            self._notify(msgspec.structs.replace(fact, seconds=self._loop.time() - started))
+
+    async def _pass(self, key: Key, lane: Lane, seen_at: float) -> Pass:
+        rooms = self._rooms
+        if not await rooms.selectors.load(key[0]):
+            self._notify(TimedOut(key[0], "cache_update"))
+
+        return await rooms.reconciler.reconcile(
+            lambda: rooms.caches.snapshot(key, rooms.selectors.peek(key[0])), lane, seen_at
+        )
+
+    def _failed(self, fact: Reconciled, key: Key, lane: Lane, error: Exception) -> Reconciled:
+        if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.causes:
+            return msgspec.structs.replace(fact, result="dropped")  # nothing can be made there any more
+        self._queue.retry(key, lane)
+        return msgspec.structs.replace(
+            fact, result="error", error_type=type(error).__name__, error=str(error)
+        )
+
+
+def places(max_concurrent_reconciles: int) -> dict[Lane, int]:
+    """How many workers each lane has. The urgent lane is bounded by its requests in flight."""
+    return {Lane.URGENT: URGENT_IN_FLIGHT, Lane.ROUTINE: max_concurrent_reconciles}
