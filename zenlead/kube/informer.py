@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from zenlead.kube.resources import Resource
 
-# The server ends each watch after this long; a stream that outlives it by the grace is dead. Together, that is
-# for how long a connection that silently carries nothing can hide a change; to resume costs one request.
+# The server ends each watch after this long, and a stream that outlives it by the grace is dead: that is how
+# long a connection that silently carries nothing can hide a change. To resume a watch costs one request.
 WATCH_TIMEOUT_S = 30.0
 WATCH_JITTER = 1 / 6  # of the timeout, up and down, so that informers do not reconnect together
 WATCH_GRACE_S = 5.0
