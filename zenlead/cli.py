@@ -12,6 +12,7 @@ import errno
 import importlib
 import os
 import platform
+import socket
 import sys
 import traceback
 from collections import deque
@@ -31,6 +32,17 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+# What a listening socket fails with: taken, not permitted, not of this machine, no such name (or not now).
+_NO_ADDRESS = frozenset(
+    {
+        errno.EADDRINUSE,
+        errno.EACCES,
+        errno.EADDRNOTAVAIL,
+        socket.EAI_NONAME,
+        socket.EAI_AGAIN,
+        socket.EAI_NODATA,
+    }
+)
 _DEFAULT_COMMAND = "run"
 _HELP_WIDTH = 100  # columns; wide enough for the longest flag beside its help, and fits most terminals
 _HELP_COLUMN = 44
@@ -90,14 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
 
 
-def _run(args: argparse.Namespace, settings: Settings) -> int:
-    del args
+def _run(_: argparse.Namespace, settings: Settings) -> int:
     status: int = asyncio.run(importlib.import_module("zenlead.controller.run").run(settings))
     return status
 
 
-def _demo(args: argparse.Namespace, settings: Settings) -> int:
-    del settings
+def _demo(args: argparse.Namespace, _: Settings) -> int:
     status: int = importlib.import_module("zenlead.sandbox.demo").main(args)
     return status
 
@@ -267,7 +277,7 @@ def _explain(error: Exception, settings: Settings) -> Iterator[str]:
         yield f"not allowed by the API server: {text}; check the roles of this account"
     elif isinstance(error, ApiError):
         yield f"the API server refused: {text}"
-    elif isinstance(error, OSError) and error.errno in {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}:
+    elif isinstance(error, OSError) and error.errno in _NO_ADDRESS:
         yield _explain_address(error, settings)
     else:
         yield f"unexpected {type(error).__name__}: {text}; --log-level=debug shows where"
@@ -277,7 +287,7 @@ def _explain_address(error: OSError, settings: Settings) -> str:
     """Which flag asked for the address that could not be had."""
     address = str(error.filename or "")
     for line in settings.effective():
-        if line.flag.endswith("-bind-address") and line.text == address:
+        if line.flag.endswith("-bind-address") and str(KNOB_BY_FLAG[line.flag].parse(line.text)) == address:
             reason = f"cannot listen there: {error.strerror}; choose another, or 0 to switch it off"
             return problem(line.flag, Given(line.text, line.source), reason)
     return f"cannot listen on {address or 'a port'}: {error.strerror}"
