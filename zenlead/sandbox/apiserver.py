@@ -15,12 +15,13 @@ from zenlead.sandbox.applies import Applies
 from zenlead.sandbox.deletion import Deletion, decode_options
 from zenlead.sandbox.event_views import to_shown
 from zenlead.sandbox.kinds import ACCESS_REVIEWS, NAMESPACES, Kind, find_kind
-from zenlead.sandbox.lists import Page, page
+from zenlead.sandbox.lists import Page, options_refused, page
 from zenlead.sandbox.objects import HISTORY, Body, Objects, Stored
+from zenlead.sandbox.parsing import Target
 from zenlead.sandbox.rules import rules_by_storage
 from zenlead.sandbox.validation import required
 from zenlead.sandbox.watches import Feed, Render, Streaming, Watches
-from zenlead.sandbox.writes import Target, Writes
+from zenlead.sandbox.writes import Writes
 
 if TYPE_CHECKING:
     import random
@@ -97,13 +98,15 @@ class ApiServer:
         if target.subresource:
             return self._act(target, sent, dry_run=dry_run)
         if target.kind.resource == ACCESS_REVIEWS:
-            return msgspec.json.encode({**sent, "status": {"allowed": True}})
+            return msgspec.json.encode({"metadata": {}, **sent, "status": {"allowed": True}})
         return views.whole(target.kind, self._writes.create(target, sent, dry_run=dry_run))
 
-    def update(self, target: Target, body: bytes, query: Mapping[str, str]) -> bytes:
-        """PUT: replace an object or its status. Raises Refusal."""
-        stored = self._writes.update(target, patches.decode_object(body), dry_run=_is_dry_run(query))
-        return views.whole(target.kind, stored)
+    def update(self, target: Target, body: bytes, query: Mapping[str, str]) -> tuple[bytes, bool]:
+        """PUT: replace an object or its status, and say whether it is new. Raises Refusal."""
+        sent, dry_run = patches.decode_object(body), _is_dry_run(query)
+        if target.kind.put_creates and self.objects.get(target.key) is None and not target.subresource:
+            return views.whole(target.kind, self._writes.create(target, sent, dry_run=dry_run)), True
+        return views.whole(target.kind, self._writes.update(target, sent, dry_run=dry_run)), False
 
     def patch(self, target: Target, body: bytes, media_type: str, query: Mapping[str, str]) -> bytes:
         """PATCH in any of the formats of patches.py. Raises Refusal."""
@@ -111,7 +114,7 @@ class ApiServer:
             return self._apply(target, body, query)
         current = self.get(target)
         changed = patches.patched(target.kind, views.shown(target.kind, current.body), body, media_type)
-        stored = self._writes.update(target, changed, dry_run=_is_dry_run(query))
+        stored = self._writes.update(target, changed, patching=True, dry_run=_is_dry_run(query))
         return views.whole(target.kind, stored)
 
     def delete(self, target: Target, body: bytes, query: Mapping[str, str]) -> bytes:
@@ -145,7 +148,7 @@ class ApiServer:
                 self._writes.evict(target, sent, dry_run=dry_run)
             case _:
                 raise refusals.not_allowed()
-        return views.success({})
+        return views.success()
 
     def _apply(self, target: Target, body: bytes, query: Mapping[str, str]) -> bytes:
         applied, manager = patches.decode_yaml(body), query.get("fieldManager", "")
@@ -160,7 +163,7 @@ class ApiServer:
             force = query.get("force", "").lower() in ("true", "1")
             current = views.shown(target.kind, held.body)
             merged = self._applies.merged(target.kind, current, applied, manager, force=force)
-            stored = self._writes.update(target, merged, dry_run=dry_run)
+            stored = self._writes.update(target, merged, patching=True, dry_run=dry_run)
         if not dry_run and self.objects.get(target.key) is not None:
             self._applies.remember(target.kind, stored.body["metadata"]["uid"], applied, manager)
         return views.whole(target.kind, stored)
@@ -188,7 +191,7 @@ def shown_meta(kind: Kind, stored: Stored) -> Body:
 def _is_dry_run(query: Mapping[str, str]) -> bool:
     asked = query.get("dryRun", "")
     if asked not in ("", "All"):
-        raise refusals.bad_request(f"Invalid value: {asked!r}: dryRun must be All")
+        raise options_refused("dryRun", f"Unsupported value: {asked!r}: supported values: All")
     return asked == "All"
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zenlead.sandbox import refusals
+from zenlead.sandbox.parsing import without_nulls
 from zenlead.sandbox.refusals import Cause
 from zenlead.sandbox.strategic import merge_key, strategic_merge
-from zenlead.sandbox.writes import without_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

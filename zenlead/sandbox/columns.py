@@ -1,7 +1,7 @@
 """The columns that ``kubectl get`` shows for each kind.
 
-Knows which fields make which cell. Refuses to know requests and the Table object (tables.py). The rule: a cell
-is made of the stored body alone, and of the age that the caller hands in.
+Knows which fields make which cell. Refuses to know requests and the Table object (tables.py). The rule: a
+cell is made of the stored body alone, and of the age that the caller hands in.
 Source: what a real API server prints for these kinds.
 """
 

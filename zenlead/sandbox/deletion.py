@@ -13,6 +13,7 @@ import msgspec
 
 from zenlead.sandbox import refusals
 from zenlead.sandbox.kinds import BY_STORAGE, Kind, kind_named
+from zenlead.sandbox.objects import store
 from zenlead.sandbox.pod_rules import GRACE_S
 from zenlead.sandbox.views import timestamp
 
@@ -50,7 +51,7 @@ class Deletion:
         meta = current.body["metadata"]
         finalizers = [*meta.get("finalizers", ()), *([added] if added else ())]
         if grace_s == 0 and not finalizers:
-            return self.remove(key), True
+            return self._last_form(kind, self.remove(key)), True
         marked = self._mark(key, current, grace_s, finalizers)
         if added and self._collects:
             self._work_off(key, added)
@@ -86,6 +87,15 @@ class Deletion:
         if not owners or any(self._lives(key[1], owner) for owner in owners):
             return
         self.delete(BY_STORAGE[key[0]], key, {"propagationPolicy": "Background"})
+
+    def _last_form(self, kind: Kind, gone: Stored) -> Stored:
+        """What the client is told: a pod that went at once looks as if it had been marked first."""
+        meta = gone.body["metadata"]
+        if not kind.graceful or meta.get("deletionTimestamp"):
+            return gone
+        marks = {"deletionTimestamp": timestamp(self._now()), "deletionGracePeriodSeconds": 0}
+        body = _with_meta(gone.body, **marks, generation=meta["generation"] + 1)
+        return store(body, gone.revision)
 
     def _mark(self, key: Key, current: Stored, grace_s: int, finalizers: list[str]) -> Stored:
         meta = dict(current.body["metadata"])
@@ -184,12 +194,12 @@ def _check_preconditions(kind: Kind, name: str, current: Stored, wanted: Body) -
     uid, revision = wanted.get("uid"), wanted.get("resourceVersion")
     held = current.body["metadata"]["uid"]
     if uid is not None and uid != held:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {held}"
+        why = f"the UID in the precondition ({uid}) does not match the UID in record ({held})"
         raise refusals.conflict(kind.resource, name, why)
     if revision is not None and revision != str(current.revision):
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {revision}, "
-            f"ResourceVersion in object meta: {current.revision}"
+            f"the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in "
+            f"record ({current.revision})"
         )
         raise refusals.conflict(kind.resource, name, why)
 

@@ -7,9 +7,12 @@ Source: Kubernetes API concepts, "API discovery"; OpenAPI v3 publishing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zenlead.sandbox.kinds import KINDS, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VERSION = {
     "major": "1",
@@ -28,10 +31,14 @@ _PATCH_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force")
 
 
 def document(segments: tuple[str, ...], prefix: str) -> dict[str, Any] | None:
-    """The discovery document at that path, or None. ``prefix`` is where this client sees the server's root."""
+    """The discovery document at that path, or None. ``prefix``: where this client sees the server's root."""
     match segments:
         case ("version",):
             return dict(VERSION)
+        case ("openapi", "v3"):
+            return _openapi_index(prefix)
+        case ("openapi", "v3", *rest):
+            return _versioned(tuple(rest), _openapi)
         case ("api",):
             return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
         case ("apis",):
@@ -39,16 +46,19 @@ def document(segments: tuple[str, ...], prefix: str) -> dict[str, Any] | None:
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         case ("apis", group) if group in _groups():
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
+        case _:
+            return _versioned(segments, _resources)
+
+
+def _versioned(
+    segments: tuple[str, ...], describe: Callable[[str, str], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What is said of one version of a group, if it is served."""
+    match segments:
         case ("api", version) if _kinds("", version):
-            return _resources("", version)
+            return describe("", version)
         case ("apis", group, version) if _kinds(group, version):
-            return _resources(group, version)
-        case ("openapi", "v3"):
-            return _openapi_index(prefix)
-        case ("openapi", "v3", "api", version) if _kinds("", version):
-            return _openapi("", version)
-        case ("openapi", "v3", "apis", group, version) if _kinds(group, version):
-            return _openapi(group, version)
+            return describe(group, version)
         case _:
             return None
 

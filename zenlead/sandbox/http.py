@@ -1,7 +1,7 @@
 """The sandbox over HTTP, for kubectl and for real clients.
 
-Knows paths, media types and tokens. Refuses to know what requests mean (apiserver.py). The rule: it listens on
-loopback only, and nobody without the token reads or writes an object.
+Knows paths, media types and tokens. Refuses to know what requests mean (apiserver.py). The rule: it listens
+on loopback only, and nobody without the token reads or writes an object.
 Source: Kubernetes API concepts, "Resource URIs" and "Alternate representations of resources".
 """
 
@@ -17,9 +17,9 @@ from aiohttp import web
 from zenlead.sandbox import refusals, views
 from zenlead.sandbox.apiserver import ApiServer, list_body
 from zenlead.sandbox.discovery import VERSION, document
+from zenlead.sandbox.parsing import Target
 from zenlead.sandbox.refusals import Refusal
 from zenlead.sandbox.tables import Tables
-from zenlead.sandbox.writes import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,18 +97,23 @@ class HttpServer:
             return _json(msgspec.json.encode(found))
         target = self._target(segments)
         query = dict(request.query)
-        body = await request.read()
+        if request.method != "GET":
+            return self._changed(request, target, query, await request.read())
+        if target.name:
+            return self._got(request, target)
+        if query.get("watch", "").lower() in ("true", "1"):
+            return await self._watched(request, target.kind, target.namespace, query)
+        return self._listed(request, target.kind, target.namespace, query)
+
+    def _changed(
+        self, request: web.Request, target: Target, query: Mapping[str, str], body: bytes
+    ) -> web.Response:
         match request.method:
-            case "GET" if target.name:
-                return self._got(request, target)
-            case "GET" if query.get("watch", "").lower() in ("true", "1"):
-                return await self._watched(request, target.kind, target.namespace, query)
-            case "GET":
-                return self._listed(request, target.kind, target.namespace, query)
             case "POST":
                 return _json(self._server.create(target, body, query), 201)
             case "PUT" if target.name:
-                return _json(self._server.update(target, body, query))
+                changed, created = self._server.update(target, body, query)
+                return _json(changed, 201 if created else 200)
             case "PATCH" if target.name:
                 return _json(self._server.patch(target, body, request.content_type, query))
             case "DELETE" if target.name:

@@ -34,6 +34,7 @@ class Kind(msgspec.Struct, frozen=True):
     verbs: tuple[str, ...] = ALL_VERBS
     graceful: bool = False  # deletion waits for whoever runs the object
     needs_version: bool = False  # PUT without resourceVersion is refused
+    put_creates: bool = False  # PUT of an object that is not there creates it
 
     @property
     def where(self) -> tuple[str, str, str]:
@@ -43,7 +44,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 KINDS = (
     Kind(CONFIG_MAPS, "configmap", "configmaps", ("cm",)),
-    Kind(CORE_EVENTS, "event", "events", ("ev",)),
+    Kind(CORE_EVENTS, "event", "events", ("ev",), put_creates=True),
     Kind(NAMESPACES, "namespace", "namespaces", ("ns",), subresources=("status",)),
     Kind(NODES, "node", "nodes", ("no",), subresources=("status",)),
     Kind(
@@ -56,10 +57,10 @@ KINDS = (
         actions=("binding", "eviction"),
         graceful=True,
     ),
-    Kind(SERVICES, "service", "services", ("svc",), ("all",), subresources=("status",)),
+    Kind(SERVICES, "service", "services", ("svc",), ("all",), subresources=("status",), put_creates=True),
     Kind(ENDPOINT_SLICES, "endpointslice", "endpointslices"),
-    Kind(EVENTS, "event", "events", ("ev",)),
-    Kind(LEASES, "lease", "leases", needs_version=True),
+    Kind(EVENTS, "event", "events", ("ev",), put_creates=True),
+    Kind(LEASES, "lease", "leases", needs_version=True, put_creates=True),
     Kind(ACCESS_REVIEWS, "selfsubjectaccessreview", "", verbs=("create",)),
 )
 

@@ -24,8 +24,8 @@ from zenlead.kube.errors import (
 )
 from zenlead.sandbox import patches, views
 from zenlead.sandbox.apiserver import ApiServer, list_body
+from zenlead.sandbox.parsing import Target
 from zenlead.sandbox.refusals import Refusal
-from zenlead.sandbox.writes import Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -65,7 +65,7 @@ class MemoryApi:
     async def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
     ) -> AsyncGenerator[bytes, None]:
-        """Body chunks of a watch. Raises ApiError; Unreachable ("idle") ``deadline_s`` seconds after connect."""
+        """Chunks of a watch. Raises ApiError; Unreachable ("idle") ``deadline_s`` seconds after connect."""
         ends = asyncio.get_running_loop().time() + deadline_s
         kind = self._target(resource, namespace).kind
         feed = await _answer(lambda: self._server.watch(kind, namespace or "", query, views.whole))

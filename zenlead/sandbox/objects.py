@@ -126,7 +126,7 @@ class Objects:
         return after
 
     def remove(self, key: Key) -> Stored:
-        """Take an object away and return its last form, at the revision of its removal. KeyError if absent."""
+        """Take an object away; its last form, at the revision of its removal. KeyError if absent."""
         before = self._objects[key[0]].pop(key[1:])
         self.revision += 1
         self._happened(Occurrence(self.revision, key, before, None))
@@ -146,7 +146,7 @@ class Objects:
         self._compacted = self.revision
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with everything that happens from now on, until the returned function is called."""
+        """Call ``listener`` with everything that happens, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zenlead.sandbox.service_rules import PROTOCOLS
 from zenlead.sandbox.validation import (
     check_dns_label,
+    check_ip,
     check_port,
     check_port_name,
     check_subdomain,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from zenlead.sandbox.refusals import Cause
 
 GRACE_S = 30  # terminationGracePeriodSeconds when the pod says nothing
-PHASES = ("", "Failed", "Pending", "Running", "Succeeded", "Unknown")
+EVICT_AFTER_S = 300  # how long a pod tolerates a node that is not ready
 
 _SPEC_DEFAULTS: Body = {
     "restartPolicy": "Always",
@@ -34,11 +35,12 @@ _SPEC_DEFAULTS: Body = {
     "terminationGracePeriodSeconds": GRACE_S,
     "schedulerName": "default-scheduler",
     "enableServiceLinks": True,
+    "preemptionPolicy": "PreemptLowerPriority",
+    "priority": 0,
 }
 _CONTAINER_DEFAULTS: Body = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
-    "imagePullPolicy": "IfNotPresent",
 }
 # Everything else of a pod's spec is fixed when it is created.
 _CHANGEABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName")
@@ -46,14 +48,16 @@ _CHANGEABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSe
 
 def default(body: Body, old: Body | None) -> None:
     """Fill in what the client left out of spec and status."""
-    del old
     spec = body.setdefault("spec", {})
     for name, value in _SPEC_DEFAULTS.items():
         spec.setdefault(name, value)
+    if old is None:
+        spec["tolerations"] = _tolerations(spec.get("tolerations") or [])
     spec.setdefault("securityContext", {})
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         for name, value in _CONTAINER_DEFAULTS.items():
             container.setdefault(name, value)
+        container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
         container.setdefault("resources", {})
         for port in container.get("ports") or ():
             port.setdefault("protocol", "TCP")
@@ -62,9 +66,28 @@ def default(body: Body, old: Body | None) -> None:
     status.setdefault("qosClass", "BestEffort")
     _agree(status, "podIP", "podIPs")
     _agree(status, "hostIP", "hostIPs")
+    for condition in status.get("conditions") or ():
+        condition.setdefault("lastProbeTime", None)
+        condition.setdefault("lastTransitionTime", None)
     for name in ("conditions", "containerStatuses", "initContainerStatuses", "message", "reason"):
         if name in status and not status[name]:
             del status[name]
+
+
+def _pull_policy(image: str) -> str:
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent"
+
+
+def _tolerations(given: list[Body]) -> list[Body]:
+    """What the pod tolerates, and for how long a node in trouble."""
+    named = {one.get("key") for one in given}
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": EVICT_AFTER_S}
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+        if key not in named
+    ]
+    return given + added
 
 
 def _agree(status: Body, one: str, many: str) -> None:
@@ -94,10 +117,10 @@ def check(body: Body) -> list[Cause]:
         causes.append(
             unsupported("spec.restartPolicy", spec["restartPolicy"], ("Always", "Never", "OnFailure"))
         )
+    for at, entry in enumerate(body["status"].get("podIPs", ())):
+        causes += check_ip(f"status.podIPs[{at}]", entry["ip"])
     if spec.get("nodeName"):
         causes += check_subdomain("spec.nodeName", spec["nodeName"])
-    if body["status"]["phase"] not in PHASES:
-        causes.append(unsupported("status.phase", body["status"]["phase"], PHASES))
     return causes
 
 

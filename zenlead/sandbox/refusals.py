@@ -14,7 +14,7 @@ import msgspec
 if TYPE_CHECKING:
     from zenlead.kube.resources import Resource
 
-# A client that asked for a version of the future is told to come back after this long, as the real server does.
+# When a client that asked for a version of the future is told to come back, as the real server does.
 FUTURE_RETRY_S = 1
 
 

@@ -18,6 +18,7 @@ from zenlead.sandbox.service_rules import ServiceRules
 from zenlead.sandbox.validation import (
     bad,
     check_dns_label,
+    check_immutable,
     check_qualified_name,
     check_subdomain,
     required,
@@ -51,7 +52,7 @@ def rules_by_storage(objects: Objects, service_ranges: Sequence[str]) -> dict[st
     services = ServiceRules(ServiceAddresses(objects, service_ranges))
     return {
         "configmaps": Rules(_nothing, _check_name, _no_change),
-        "events": Rules(_default_event, _check_name, _no_change),
+        "events": Rules(_default_event, _check_name, _check_event_change),
         "namespaces": Rules(_default_namespace, _check_namespace, _no_change, {"phase": "Active"}),
         "nodes": Rules(_default_node, _check_name, _no_change),
         "pods": Rules(
@@ -111,8 +112,6 @@ def _check_lease(body: Body) -> list[Cause]:
         causes.append(bad("spec.leaseDurationSeconds", duration, "must be greater than 0"))
     if transitions is not None and transitions < 0:
         causes.append(bad("spec.leaseTransitions", transitions, "must be greater than or equal to 0"))
-    if spec.get("holderIdentity") == "":
-        causes.append(bad("spec.holderIdentity", "", "must not be empty"))
     return causes
 
 
@@ -126,15 +125,34 @@ def _default_event(body: Body, old: Body | None) -> None:
     body.setdefault("involvedObject", {})
 
 
+def _check_event_change(new: Body, old: Body) -> list[Cause]:
+    """An Event of the newer kind stays as it was, but for its series."""
+    if old["eventTime"] is None:
+        return []
+    return [
+        cause
+        for name in (
+            "eventTime",
+            "reason",
+            "action",
+            "message",
+            "type",
+            "involvedObject",
+            "reportingComponent",
+        )
+        for cause in check_immutable(name, new.get(name), old.get(name))
+    ]
+
+
 def check_new_event(kind: Kind, body: Body) -> list[Cause]:
     """What a new Event must say, in the stored (core v1) spelling; the newer API asks for more."""
     subject = body["involvedObject"].get("namespace", "")
     namespace = body["metadata"].get("namespace", "")
     newer = kind.resource == EVENTS
     causes: list[Cause] = []
-    if (subject or "default") != namespace and not (not subject and namespace == "kube-system"):
-        field = "regarding.namespace" if newer else "involvedObject.namespace"
-        causes.append(bad(field, subject, "does not match event.namespace"))
+    strays = (subject != namespace and not newer) if subject else namespace not in ("default", "kube-system")
+    if strays:
+        causes.append(bad("involvedObject.namespace", subject, "does not match event.namespace"))
     if not newer and body["eventTime"] is None:
         return causes
     if body["eventTime"] is None:

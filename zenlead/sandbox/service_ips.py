@@ -74,8 +74,7 @@ class ServiceAddresses:
         selectorless = headless and not spec.get("selector")
         if "ipFamilyPolicy" not in spec:
             # A headless Service without a selector is not bound to what the cluster is configured for.
-            dual_by_itself = len(families) > 1 or selectorless
-            spec["ipFamilyPolicy"] = "RequireDualStack" if dual_by_itself else "SingleStack"
+            spec["ipFamilyPolicy"] = "RequireDualStack" if selectorless else "SingleStack"
         wants_two = spec["ipFamilyPolicy"] in ("PreferDualStack", "RequireDualStack")
         if wants_two and len(families) == 1 and (self.dual or selectorless):
             families.append("IPv6" if families[0] == "IPv4" else "IPv4")

@@ -16,6 +16,7 @@ from zenlead.sandbox.validation import (
     check_dns_label,
     check_labels,
     check_port,
+    check_port_name,
     check_qualified_name,
     duplicate,
     not_permitted,
@@ -67,14 +68,18 @@ class ServiceRules:
         if spec["type"] == "LoadBalancer":
             spec.setdefault("allocateLoadBalancerNodePorts", True)
         spec.setdefault("internalTrafficPolicy", "Cluster")
+        for condition in body.get("status", {}).get("conditions", ()):
+            condition.setdefault("reason", "")
+            condition.setdefault("message", "")
         if old is not None:
-            _keep_addresses(spec, old.get("spec", {}))
+            _keep_addresses(spec, old["spec"])
+            _keep_node_ports(spec, old["spec"])
         self._addresses.assign(spec)
 
     def check(self, body: Body) -> list[Cause]:
         """Every broken rule of a Service after its defaults."""
         spec = body["spec"]
-        causes = check_dns_label("metadata.name", body["metadata"]["name"], letter_first=True)
+        causes = check_dns_label("metadata.name", body["metadata"]["name"])
         causes += check_labels("spec.selector", spec.get("selector") or {})
         if spec["type"] not in TYPES:
             causes.append(unsupported("spec.type", spec["type"], TYPES))
@@ -95,7 +100,7 @@ class ServiceRules:
             return []
         causes = []
         if now.get("clusterIP") != was.get("clusterIP"):
-            causes.append(bad("spec.clusterIPs[0]", now.get("clusterIPs"), "may not change once set"))
+            causes.append(bad("spec.clusterIPs[0]", [now.get("clusterIP")], "may not change once set"))
         if now["ipFamilies"][:1] != was["ipFamilies"][:1]:
             causes.append(bad("spec.ipFamilies[0]", now["ipFamilies"][0], "may not change once set"))
         return causes
@@ -116,7 +121,8 @@ class ServiceRules:
         if policy == "RequireDualStack" and not self._addresses.dual and not selectorless_headless:
             causes.append(bad("spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack"))
         if policy == "SingleStack" and len(families) > 1:
-            causes.append(bad("spec.ipFamilyPolicy", policy, "more than one family needs dual-stack"))
+            why = "must be RequireDualStack or PreferDualStack when there are two families"
+            causes.append(bad("spec.ipFamilyPolicy", policy, why))
         causes += [
             bad(f"spec.ipFamilies[{at}]", family, "not configured on this cluster")
             for at, family in enumerate(families)
@@ -126,19 +132,36 @@ class ServiceRules:
 
 
 def _keep_addresses(spec: Body, was: Body) -> None:
-    """An update that says nothing about addresses keeps them."""
+    """An update that says nothing about addresses keeps them; SingleStack gives the second one back."""
+    kept_or_unsaid = ("", None, was.get("clusterIP"))
+    if spec.get("clusterIPs") == was.get("clusterIPs") and spec.get("clusterIP") not in kept_or_unsaid:
+        # Only the older field was changed: the newer follows it, and the change is refused as one.
+        spec["clusterIPs"] = [spec["clusterIP"], *was.get("clusterIPs", [])[1:]]
     if not spec.get("clusterIP") and was.get("clusterIP"):
         spec["clusterIP"] = was["clusterIP"]
         spec.setdefault("clusterIPs", was.get("clusterIPs", []))
     for name in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         if name in was and name not in spec:
             spec[name] = was[name]
+    if spec.get("ipFamilyPolicy") == "SingleStack" and was.get("ipFamilyPolicy") != "SingleStack":
+        for name in ("ipFamilies", "clusterIPs"):
+            if spec.get(name) == was.get(name):
+                spec[name] = spec[name][:1]
+
+
+def _keep_node_ports(spec: Body, was: Body) -> None:
+    """Node ports stay with their port, and go with the types that have them."""
     node_ports = {port.get("name", ""): port.get("nodePort") for port in was.get("ports", ())}
     if spec["type"] in ("NodePort", "LoadBalancer"):
         for port in spec.get("ports", ()):
             kept = node_ports.get(port.get("name", ""))
             if not port.get("nodePort") and kept:
                 port["nodePort"] = kept
+    elif was["type"] in ("NodePort", "LoadBalancer"):
+        spec.pop("externalTrafficPolicy", None)
+        for port in spec.get("ports", ()):
+            if port.get("nodePort") and port["nodePort"] == node_ports.get(port.get("name", "")):
+                del port["nodePort"]
 
 
 def _check_cluster_ips(spec: Body) -> list[Cause]:
@@ -192,7 +215,4 @@ def _check_ports(spec: Body) -> list[Cause]:
 
 
 def _check_target(field: str, target: Any) -> list[Cause]:
-    if isinstance(target, str):
-        # A name that a container port must be able to have.
-        return [] if target.isascii() and 0 < len(target) <= 15 else [bad(field, target, "no port name")]
-    return check_port(field, target)
+    return check_port_name(field, target) if isinstance(target, str) else check_port(field, target)

@@ -34,6 +34,9 @@ MAX_PORTS = 20_000  # per slice
 MAX_ENDPOINTS = 1000  # per slice
 
 
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
 def default(body: Body, old: Body | None) -> None:
     """Ports have a name and a protocol; empty lists are null, as they come back from storage."""
     del old
@@ -93,9 +96,18 @@ def _check_address(field: str, address: str, family: str) -> list[Cause]:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return [bad(field, address, f"must be a valid {family} address")]
+        return [bad(field, address, "must be a valid IP address")]
     if family != f"IPv{parsed.version}":
-        return [bad(field, address, f"must be a valid {family} address")]
+        return [bad(field, address, f"must be an {family} address")]
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return [bad(field, address, "must not be an IPv4-mapped IPv6 address")]
+    if str(parsed) != address:
+        return [bad(field, address, f'must be in canonical form ("{parsed}")')]
+    return _check_range(field, address, parsed)
+
+
+def _check_range(field: str, address: str, parsed: _Ip) -> list[Cause]:
+    """Refuse what would reach the node itself or its link."""
     if parsed.is_unspecified:
         return [bad(field, address, "may not be unspecified (0.0.0.0 or ::)")]
     if parsed.is_loopback:
@@ -107,7 +119,7 @@ def _check_address(field: str, address: str, family: str) -> list[Cause]:
     return []
 
 
-def _is_link_local_multicast(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _is_link_local_multicast(address: _Ip) -> bool:
     return str(address).startswith("224.0.0.") or address.exploded.startswith("ff02:")
 
 
@@ -125,7 +137,7 @@ def _check_ports(ports: list[dict[str, Any]]) -> list[Cause]:
             causes += check_dns_label(f"{field}.name", name)
         if port["protocol"] not in PROTOCOLS:
             causes.append(unsupported(f"{field}.protocol", port["protocol"], PROTOCOLS))
-        if port.get("port") is not None:
+        if port.get("port"):  # none and 0 both pass the real server
             causes += check_port(f"{field}.port", port["port"])
         if port.get("appProtocol"):
             causes += check_qualified_name(f"{field}.appProtocol", port["appProtocol"])

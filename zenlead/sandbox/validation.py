@@ -7,6 +7,7 @@ Source: Kubernetes concepts "Object names and IDs", "Labels and selectors"; API 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,10 @@ SUBDOMAIN_MAX = 253  # characters of a DNS name
 ANNOTATIONS_MAX_BYTES = 256 * 1024  # all annotations of one object together
 
 _LABEL_1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_STANDARD_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
 _IANA_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 IANA_NAME_MAX = 15  # characters of a port name on a container
 
@@ -75,14 +76,13 @@ def too_long(field: str, limit: int) -> Cause:
     return Cause(field, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
 
 
-def check_dns_label(field: str, value: str, *, letter_first: bool = False) -> list[Cause]:
-    """A DNS label; ``letter_first`` asks for RFC 1035 instead of RFC 1123."""
+def check_dns_label(field: str, value: str) -> list[Cause]:
+    """A DNS label as RFC 1123 has it. (Servers before 1.36 or so want a letter first in Service names.)"""
     causes = []
     if len(value) > LABEL_MAX:
         causes.append(bad(field, value, f"must be no more than {LABEL_MAX} characters"))
-    if not (_LABEL_1035 if letter_first else _LABEL_1123).fullmatch(value):
-        standard = "DNS-1035" if letter_first else "RFC 1123"
-        causes.append(bad(field, value, f"not a {standard} label: lower case letters, digits and '-' only"))
+    if not _LABEL_1123.fullmatch(value):
+        causes.append(bad(field, value, "not an RFC 1123 label: lower case letters, digits and '-' only"))
     return causes
 
 
@@ -92,6 +92,15 @@ def check_subdomain(field: str, value: str) -> list[Cause]:
         return [bad(field, value, f"must be no more than {SUBDOMAIN_MAX} characters")]
     if not _SUBDOMAIN.fullmatch(value):
         return [bad(field, value, "not an RFC 1123 subdomain: lower case letters, digits, '-' and '.' only")]
+    return []
+
+
+def check_ip(field: str, value: str) -> list[Cause]:
+    """An IP address of either family."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return [bad(field, value, "must be a valid IP address")]
     return []
 
 
@@ -148,13 +157,20 @@ def check_meta(body: Body) -> list[Cause]:
             bad("metadata.ownerReferences", len(controllers), "only one reference can have controller true")
         )
     for finalizer in meta.get("finalizers") or ():
-        causes += check_qualified_name("metadata.finalizers", finalizer)
+        if finalizer not in _STANDARD_FINALIZERS:
+            causes += _check_finalizer("metadata.finalizers", finalizer)
     return causes
+
+
+def _check_finalizer(field: str, value: str) -> list[Cause]:
+    if "/" not in value:
+        return [bad(field, value, "name is neither a standard finalizer name nor is it fully qualified")]
+    return check_qualified_name(field, value)
 
 
 def _check_owner(field: str, owner: Mapping[str, Any]) -> list[Cause]:
     return [
-        bad(f"{field}.{name}", owner.get(name, ""), "must not be empty")
+        required(f"{field}.{name}", "must not be empty")
         for name in ("apiVersion", "kind", "name", "uid")
         if not owner.get(name)
     ]

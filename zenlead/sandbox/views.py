@@ -77,8 +77,9 @@ def bookmark(kind: Kind, revision: int, *, initial_end: bool) -> Body:
     }
 
 
-def success(details: Body) -> bytes:
-    """The ``Status`` of a deletion or an action that is done."""
+def success(details: Body | None = None) -> bytes:
+    """The ``Status`` of a deletion (with details) or of an action that is done."""
+    told = {"details": details} if details else {"code": 201}
     return msgspec.json.encode(
-        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", **told}
     )

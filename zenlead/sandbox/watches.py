@@ -24,7 +24,7 @@ from zenlead.sandbox.selectors import matcher
 if TYPE_CHECKING:
     from zenlead.sandbox.refusals import Refusal
 
-# A watch that does not say how long it wants to last ends after this long, as on a real server (30 to 60 min).
+# How long a watch lasts that does not say so itself; a real server takes 30 to 60 minutes.
 TIMEOUT_S = 1800.0
 # A watcher that has not read this many events is cut off, as the real server does with slow ones.
 BACKLOG = 100_000
