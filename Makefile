@@ -44,7 +44,7 @@ bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real A
 	$(PY) -m benchmarks $(ARGS)
 
 .PHONY: build-controlplane
-build-controlplane: $(PY) ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
+build-controlplane: $(VENV)/.ready ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
 	@$(PY) tests/cluster/build.py
 
 .PHONY: lock
@@ -65,19 +65,26 @@ clean: ## Remove what the targets made in this folder (the caches of the user st
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The first Python that is new enough and can make virtual environments; PYTHON=... decides for all.
-$(PY):
-	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
-	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    echo "Setting up $(VENV) with $$("$$python" --version)"; \
-	    exec "$$python" -m venv $(VENV); \
-	  fi; \
-	done; \
-	echo "zenlead needs Python 3.11 or newer with its venv module (on Debian: python3-venv);" \
-	  "none found as python3, python3.13, python3.12 or python3.11. Set PYTHON=/path/to/python." >&2; \
-	exit 1
+# An environment without pip is what an interrupted set-up leaves behind, and is made again.
+$(VENV)/.ready:
+	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	      echo "Setting up $(VENV) with $$("$$python" --version)"; \
+	      "$$python" -m venv --clear $(VENV); \
+	      break; \
+	    fi; \
+	  done; \
+	fi; \
+	if ! [ -x $(PY) ]; then \
+	  echo "zenlead needs Python 3.11 or newer with its venv module (on Debian: python3-venv);" \
+	    "none found as python3, python3.13, python3.12 or python3.11. Set PYTHON=/path/to/python." >&2; \
+	  exit 1; \
+	fi
+	@touch $@
 
 # One stamp for each locked set. The package itself is installed in place and without its dependencies.
-$(VENV)/.installed-%: requirements/%.txt pyproject.toml | $(PY)
+$(VENV)/.installed-%: requirements/%.txt pyproject.toml | $(VENV)/.ready
 	@echo "Installing requirements/$*.txt"
 	@$(PIP) --require-hashes -r $<
 	@$(if $(filter run test lint,$*),$(PIP) --no-build-isolation --no-deps -e .)
