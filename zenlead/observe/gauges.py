@@ -37,10 +37,8 @@ class Rooms:
     """How to ask the running rooms; each is called on the loop's thread once per scrape and must be cheap."""
 
     queue_depth: Callable[[], Mapping[str, int]] = dict  # by lane: keys that wait
-    queue_oldest_s: Callable[[], Mapping[str, float]] = (
-        dict  # by lane: how long the first of them has been due
-    )
-    queue_retries: Callable[[], int] = int  # ever
+    queue_retries: Callable[[], Mapping[str, int]] = dict  # by lane, ever
+    longest_pass_s: Callable[[], float] = float  # how long the oldest running pass has been at it
     caches: Callable[[], Mapping[str, CacheStats]] = dict  # by namespace
     informer_silence_s: Callable[[], Mapping[str, float]] = (
         dict  # by resource: since the last event or bookmark
@@ -58,8 +56,8 @@ class _Sample(NamedTuple):
     monotonic: float = 0.0
     now: float = 0.0
     depth: Mapping[str, int] = {}
-    oldest_s: Mapping[str, float] = {}
-    retries: int = 0
+    retries: Mapping[str, int] = {}
+    longest_pass_s: float = 0.0
     caches: Mapping[str, CacheStats] = {}
     silence_s: Mapping[str, float] = {}
 
@@ -99,8 +97,8 @@ class Gauges:
             self._monotonic(),
             self._now(),
             rooms.queue_depth(),
-            rooms.queue_oldest_s(),
             rooms.queue_retries(),
+            rooms.longest_pass_s(),
             rooms.caches(),
             rooms.informer_silence_s(),
         )
@@ -164,12 +162,12 @@ def _of_namespaces(sample: _Sample) -> Iterator[Metric]:
 
 def _of_rooms(sample: _Sample) -> Iterator[Metric]:
     yield _gauge("workqueue_depth", "Services that wait for a worker.", "lane", sample.depth)
-    yield _gauge(
-        "workqueue_oldest_seconds", "How long the first of them has waited.", "lane", sample.oldest_s
-    )
-    yield CounterMetricFamily(
-        PREFIX + "workqueue_retries", "Services queued again after an error.", sample.retries
-    )
+    retries = CounterMetricFamily(PREFIX + "workqueue_retries", "Services queued again.", labels=["lane"])
+    for lane, times in sample.retries.items():
+        retries.add_metric((lane,), times)
+    yield retries
+    about = "How long the oldest running pass has been at it."
+    yield GaugeMetricFamily(PREFIX + "workqueue_longest_running_seconds", about, sample.longest_pass_s)
     about = "Time since an informer last heard from the API server."
     yield _gauge("informer_last_event_age_seconds", about, "resource", sample.silence_s)
 

@@ -296,16 +296,16 @@ def test_rooms_are_asked_at_the_scrape(clock: Clock) -> None:
     caches = {"t1": CacheStats(3, 10, 2), "idle": CacheStats(0, 0, 1)}
     rooms = Rooms(
         queue_depth=lambda: {"urgent": 1, "routine": 7},
-        queue_oldest_s=lambda: {"routine": 0.5},
-        queue_retries=lambda: 4,
+        queue_retries=lambda: {"routine": 4},
+        longest_pass_s=lambda: 0.5,
         caches=lambda: caches,
         informer_silence_s=lambda: {"pods": 12.0},
     )
     metrics = metrics_of(clock, rooms)
     metrics.observe(state())
     assert value(metrics, "workqueue_depth", lane="routine") == 7
-    assert value(metrics, "workqueue_oldest_seconds", lane="routine") == 0.5
-    assert value(metrics, "workqueue_retries_total") == 4
+    assert value(metrics, "workqueue_longest_running_seconds") == 0.5
+    assert value(metrics, "workqueue_retries_total", lane="routine") == 4
     assert value(metrics, "informer_last_event_age_seconds", resource="pods") == 12
     assert value(metrics, "cache_size", namespace="t1") == 3
     assert value(metrics, "cache_hits_total", namespace="t1") == 10
