@@ -91,6 +91,11 @@ def moved(serve: Serve, leader_service_uid: str) -> list[Announcement]:
     return [Announcement(False, "LeaderChanged", "Failover", note, dedup, pod)]
 
 
+def conflict(note: str, source_uid: str) -> Announcement:
+    dedup = f"{source_uid}/LeaderServiceConflict/{note}"
+    return Announcement(True, "LeaderServiceConflict", "Refuse", f"{note}; remove it", dedup)
+
+
 def withdrawn(desired: Desired, name: str, slice_uid: str) -> Announcement:
     why = desired.message if isinstance(desired, Blocked) else "the Service opted out"
     if not isinstance(desired, Absent | Blocked):

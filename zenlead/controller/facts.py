@@ -73,6 +73,17 @@ class WriteDone(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class WritePlanned(msgspec.Struct, frozen=True):
+    """A write that a dry run did not make. ``body`` is the JSON that would have been sent."""
+
+    namespace: str
+    service: str
+    resource: str
+    verb: str
+    name: str
+    body: str
+
+
 class ServiceForgotten(msgspec.Struct, frozen=True):
     """The Service opted out or is gone; every series of it must go."""
 
@@ -88,5 +99,12 @@ class TimedOut(msgspec.Struct, frozen=True):
 
 
 ControllerFact = (
-    Reconciled | LeaderMoved | ServiceState | PortUnresolved | WriteDone | ServiceForgotten | TimedOut
+    Reconciled
+    | LeaderMoved
+    | ServiceState
+    | PortUnresolved
+    | WriteDone
+    | WritePlanned
+    | ServiceForgotten
+    | TimedOut
 )

@@ -25,6 +25,7 @@ from zenlead.controller.facts import (
     ServiceForgotten,
     ServiceState,
     WriteDone,
+    WritePlanned,
 )
 from zenlead.kube.errors import Conflict, NotFound
 from zenlead.kube.lane import Lane
@@ -33,7 +34,7 @@ from zenlead.lead import contract
 from zenlead.lead.contract import Reason
 from zenlead.lead.decide import Absent, Blocked, Desired, Serve, Snapshot, decide
 from zenlead.lead.wire import WirePod, WireService, WireSlice, decode
-from zenlead.lead.writes import Create, Delete, Patch, Target, Write, diff
+from zenlead.lead.writes import Create, Delete, Patch, Target, Write, diff, labelled
 
 if TYPE_CHECKING:
     from zenlead.controller.caches import Caches
@@ -85,6 +86,7 @@ class Options(msgspec.Struct, frozen=True):
     conditions: bool = True  # keep the LeaderReady condition
     parallel: bool = True  # send writes to different objects at the same time
     trust_cache: bool = True  # route to a new leader as the cache knows it; else read it once more first
+    dry_run: bool = False  # tell the writes, send none
 
 
 class Stranger(Exception):
@@ -92,6 +94,10 @@ class Stranger(Exception):
 
     def __init__(self, target: Target, name: str) -> None:
         super().__init__(f"an object {target}/{name} that zen-lead does not own is in the way")
+
+
+class Preempted(Exception):
+    """Something urgent came up for the Service while a routine write of it was under way."""
 
 
 class Unsettled(Exception):
@@ -134,6 +140,16 @@ class Reconciler:
         self._wall = wall
         self._options = options
         self._loop = asyncio.get_running_loop()
+        self._routine: dict[Key, asyncio.Timeout] = {}  # routine writes under way; each removes itself
+
+    def preempt(self, key: Key) -> None:
+        """Give up a routine write of the Service, if one is under way: its pass raises Preempted.
+
+        A write that hangs or is tried again must not hold up a failover. Whether it was applied shows in the
+        next one's precondition.
+        """
+        if (cut := self._routine.get(key)) is not None and not cut.expired():
+            cut.reschedule(self._loop.time())
 
     async def reconcile(self, snapshot: Callable[[], Snapshot], lane: Lane, seen_at: float) -> Pass:
         """Bring the Service of ``snapshot`` to where it should be, as far as ``lane`` goes.
@@ -153,6 +169,8 @@ class Reconciler:
             if not self._options.trust_cache:
                 seen, desired = await self._confirmed(seen, desired)
             pending = diff(seen, desired, conditions=self._options.conditions)
+            if self._options.dry_run:
+                return self._rehearsed(seen, desired, pending)
             chosen = _next_writes(pending, lane)
             if chosen and not chosen[0].urgent:
                 chosen = await self._affordable(chosen, senders[False])
@@ -161,7 +179,13 @@ class Reconciler:
                 self._settled(seen, desired, done)
                 return done
             work = [(write, senders[write.urgent]) for write in chosen]
-            await self._apply_all(work, seen, desired, seen_at)
+            sight = Sight(seen, desired, seen_at)
+            try:
+                await (self._apply_all if chosen[0].urgent else self._apply_routine)(work, sight)
+            except Stranger as error:
+                if seen.source is not None:
+                    self._listener.announce(seen.source, announce.conflict(str(error), seen.source.uid))
+                raise
             done.writes += len(chosen)
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
 
@@ -180,23 +204,43 @@ class Reconciler:
             desired = decide(seen, self._wall())
         return seen, desired
 
+    def _rehearsed(self, seen: Snapshot, desired: Desired, pending: list[Write]) -> Pass:
+        """A dry run: say what would be written, and leave it at that."""
+        for write in pending:
+            verb = type(write).__name__.lower()
+            body = write.body.decode()
+            self._listener.notify(
+                WritePlanned(seen.namespace, seen.name, write.target, verb, write.name, body)
+            )
+        done = Pass()
+        self._settled(seen, desired, done)
+        return done
+
     async def _affordable(self, chosen: list[Write], sender: Sender) -> list[Write]:
         """As many of the routine writes as there are credits for, without waiting for more."""
         while sender.credits < len(chosen) and await self._lanes.try_credit():
             sender.credits += 1
         return chosen[: sender.credits]
 
-    async def _apply_all(
-        self, work: list[tuple[Write, Sender]], seen: Snapshot, desired: Desired, seen_at: float
-    ) -> None:
+    async def _apply_routine(self, work: list[tuple[Write, Sender]], sight: Sight) -> None:
+        key = (sight.seen.namespace, sight.seen.name)
+        try:
+            async with asyncio.timeout(None) as self._routine[key]:
+                await self._apply_all(work, sight)
+        except TimeoutError as error:
+            raise Preempted from error
+        finally:
+            del self._routine[key]
+
+    async def _apply_all(self, work: list[tuple[Write, Sender]], sight: Sight) -> None:
         if len(work) == 1 or not self._options.parallel:
             for write, sender in work:
-                await self._apply(write, sender, Sight(seen, desired, seen_at))
+                await self._apply(write, sender, sight)
             return
         try:
             async with asyncio.TaskGroup() as group:
                 for write, sender in work:
-                    group.create_task(self._apply(write, sender, Sight(seen, desired, seen_at)))
+                    group.create_task(self._apply(write, sender, sight))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason to try again is enough
 
@@ -238,10 +282,10 @@ class Reconciler:
                 self._take(write.target, answer)
             case Delete(name=name, body=body):
                 answer = await sender.delete(resource, namespace, name, body)
-                if _kind(answer) == "Status":
-                    self._store(write.target).deleted(key)
-                else:  # a finalizer holds it: the answer is the object with its deletionTimestamp
+                if _is_held(answer):
                     self._take(write.target, answer)
+                else:
+                    self._store(write.target).deleted(key)
             case _:
                 assert_never(write)
 
@@ -263,7 +307,7 @@ class Reconciler:
             return
         wire: Any = WireService if target is Target.SERVICES else WireSlice
         view = decode(wire, body)
-        if target is Target.SLICES and view.labels.get(contract.SLICE_MANAGED_BY) != contract.MANAGER:
+        if target is Target.SLICES and not labelled(view):
             raise Stranger(target, key[1])
         self._store(target).wrote(view)
 
@@ -358,12 +402,21 @@ def _unix(time: str | None) -> float | None:
         return None
 
 
-class _Kind(msgspec.Struct):
+class _Held(msgspec.Struct, rename="camel"):
+    deletion_timestamp: str | None = None
+    finalizers: list[str] | None = None
+
+
+class _Deleted(msgspec.Struct):
     kind: str = ""
+    metadata: _Held = msgspec.field(default_factory=_Held)
 
 
-def _kind(body: bytes) -> str:
-    return msgspec.json.decode(body, type=_Kind).kind
+def _is_held(answer: bytes) -> bool:
+    """Whether the answer to a DELETE (a Status, or the object) says that a finalizer keeps the object."""
+    deleted = msgspec.json.decode(answer, type=_Deleted)
+    held = deleted.metadata.deletion_timestamp is not None and bool(deleted.metadata.finalizers)
+    return deleted.kind != "Status" and held
 
 
 def _snake(error: BaseException) -> str:

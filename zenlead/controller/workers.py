@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
-from zenlead.controller.reconcile import Stranger, Unsettled
+from zenlead.controller.reconcile import Preempted, Stranger, Unsettled
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
@@ -59,6 +59,9 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
         self._seen_at: dict[Key, float] = {}  # when a key was first asked for; emptied when it is taken
+        self._under_way = 0  # passes
+        self._idle = asyncio.Event()  # set while there are none
+        self._idle.set()
 
     def __repr__(self) -> str:
         return f"Workers(leading={self._leading.is_set()} asked={len(self._seen_at)} {self._queue!r})"
@@ -71,6 +74,8 @@ class Workers:
         for key, lane in triggers.items():
             self._seen_at.setdefault(key, now)
             self._queue.add(key, lane)
+            if lane is Lane.URGENT:
+                self._rooms.reconciler.preempt(key)
 
     def lead(self) -> None:
         """The Lease is ours: look at every Service, urgently, since nobody knows what was missed."""
@@ -80,6 +85,10 @@ class Workers:
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
         self._leading.clear()
+
+    async def idle(self) -> None:
+        """Return once no pass is under way."""
+        await self._idle.wait()
 
     async def urgent(self) -> None:
         while (key := await self._take(Lane.URGENT)) is not None:
@@ -108,6 +117,8 @@ class Workers:
     async def _work(self, key: Key, lane: Lane) -> bool:
         """One pass and what follows from it. Returns whether it wrote nothing."""
         started = self._loop.time()
+        self._under_way += 1
+        self._idle.clear()
         seen_at = self._seen_at.pop(key, started)
         fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - seen_at)
         try:
@@ -115,6 +126,9 @@ class Workers:
         except Fenced:
             fact = msgspec.structs.replace(fact, result="fenced")
             return False
+        except Preempted:
+            fact = msgspec.structs.replace(fact, result="preempted")
+            return False  # the queue knows that the key was asked for again
         except (ApiError, Stranger, Unsettled) as error:
             fact = self._failed(fact, key, lane, error)
             return False
@@ -131,6 +145,9 @@ class Workers:
             fact = msgspec.structs.replace(fact, writes=done.writes)
             return done.writes == 0
         finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
             self._queue.done(key)
             self._notify(msgspec.structs.replace(fact, seconds=self._loop.time() - started))
 

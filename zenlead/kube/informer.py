@@ -65,6 +65,7 @@ class Informer(Generic[V]):
         *,
         namespace: str | None = None,
         watch_timeout_s: float = WATCH_TIMEOUT_S,
+        optional: bool = False,
         notify: Callable[[KubeFact], None] = lambda _fact: None,
     ) -> None:
         self._api = api
@@ -81,6 +82,7 @@ class Informer(Generic[V]):
         self._mark = store.mark()
         self._unauthorized_since: float | None = None
         self._waits = _waits()
+        self.optional = optional  # others can work without what it knows
         self.synced = asyncio.Event()
         self.problem: str | None = f"{self.name}: the first list has not come yet"
 

@@ -90,6 +90,14 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
             assert_never(desired)
 
 
+def labelled(observed: SliceView) -> bool:
+    """Whether a slice has a managed-by label of ours; one of the two may have been edited away."""
+    return contract.MANAGER in (
+        observed.labels.get(contract.SLICE_MANAGED_BY),
+        observed.labels.get(contract.MANAGED_BY),
+    )
+
+
 def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
     service = snapshot.at_name
     if service is None:
@@ -127,7 +135,7 @@ def _owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
     return [
         s
         for s in snapshot.slices
-        if s.labels.get(contract.SLICE_MANAGED_BY) == contract.MANAGER
+        if labelled(s)
         and s.owner is not None
         and s.owner.kind == "Service"
         and (s.owner.uid in uids or (leader_name and s.owner.name == leader_name))

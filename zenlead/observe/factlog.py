@@ -60,6 +60,8 @@ def _of_controller(fact: Fact) -> tuple[str, str] | None:
     match fact:
         case service.Reconciled() if fact.result == "error":
             return "warning", "reconcile.failed"
+        case service.WritePlanned():
+            return "info", "write.planned"
         case service.WriteDone() if fact.result not in _EXPECTED_RESULTS:
             return "warning", "write.failed"
         case service.TimedOut():

@@ -1,0 +1,248 @@
+"""The controller put together over any Api: what it is made of, and the order in which it starts and stops.
+
+Knows every room by name. Refuses to know processes, signals, ports and telemetry libraries (run.py does).
+Rules: nobody competes for the Lease before the caches are full; at the end the workers stop first, then the
+Lease is given back, then the rest goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zenlead.controller.caches import Caches, Selectors
+from zenlead.controller.reconcile import Listener, Options, Reconciler, Span
+from zenlead.controller.triggers import Trigger, Triggers
+from zenlead.controller.workers import Rooms, Workers, places
+from zenlead.kube.facts import ElectionChanged, KubeFact
+from zenlead.kube.informer import WATCH_TIMEOUT_S, Informer
+from zenlead.kube.lane import Lane
+from zenlead.kube.lanes import LaneWriter, RetryPolicy
+from zenlead.kube.lease import Elector, NoElection
+from zenlead.kube.leaseobject import ElectionOptions
+from zenlead.kube.lru import AsyncLRU
+from zenlead.kube.queue import WorkQueue
+from zenlead.kube.recorder import ObjectReference, Recorder
+from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from zenlead.kube.supervise import Heartbeats, supervise
+from zenlead.kube.watch import Kind
+from zenlead.lead import contract
+from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from zenlead.controller.announce import Announcement
+    from zenlead.controller.facts import ControllerFact
+    from zenlead.controller.selectors import NamespaceIndex
+    from zenlead.kube.store import Change, Store
+    from zenlead.lead.views import Key, NodeView, ServiceView
+
+NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
+STOP_PATIENCE_S = 3.0  # passes that are under way at the end get this long
+INDEXED_NAMESPACES = 10_000  # indexes kept at a time; a namespace beyond that is loaded again when needed
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """How the controller is to work; run.py fills it from the settings. Times are seconds."""
+
+    identity: str
+    lease_namespace: str
+    lease_name: str = "zen-lead-controller-leader-election"
+    elect: bool = True
+    lease_duration_s: float = 15.0
+    renew_deadline_s: float = 10.0
+    retry_period_s: float = 2.0
+    max_concurrent_reconciles: int = 10
+    qps: float = 50.0
+    burst: int = 100
+    retries: dict[Lane, RetryPolicy] = {}
+    min_interval_s: float = 0.0
+    index_limit: int = 1000
+    index_timeout_s: float = 10.0
+    index_sweep_s: float = 300.0
+    pod_watch_timeout_s: float = WATCH_TIMEOUT_S
+    namespaces: tuple[str, ...] = ()  # empty: all
+    options: Options = Options()
+
+
+class Controller:
+    """All rooms and their tasks: ``run`` until ``stop`` is called or a core task gives up.
+
+    ``api`` is for reading and for the writes of Services and slices; ``election_api`` has connections of its
+    own, so that a renewal never waits behind anything. ``wall`` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        api: Any,
+        election_api: Any,
+        parameters: Parameters,
+        *,
+        wall: Callable[[], float],
+        notify: Callable[[KubeFact | ControllerFact], None],
+        span: Span,
+    ) -> None:
+        self._parameters = parameters
+        self._notify = notify
+        self._stopping = asyncio.Event()
+        self.heartbeats = Heartbeats()
+        self.caches = Caches(parameters.index_limit)
+        self.index_cache: AsyncLRU[str, NamespaceIndex] = AsyncLRU(
+            "selectors",
+            self.caches.load_index,
+            max_entries=INDEXED_NAMESPACES,
+            load_timeout_s=parameters.index_timeout_s,
+            notify=notify,
+        )
+        self.selectors = Selectors(self.caches, self.index_cache)
+        self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
+        self.elector = _elector(election_api, parameters, wall, self._hear)
+        self.recorder = Recorder(api, parameters.identity, fence=self.elector.fence, now=wall, notify=notify)
+        lanes = LaneWriter(
+            api,
+            fence=self.elector.fence,
+            qps=parameters.qps,
+            burst=parameters.burst,
+            policies=parameters.retries,
+            notify=notify,
+        )
+        listener = Listener(notify, self._announce, span)
+        reconciler = Reconciler(self.caches, api, lanes, listener, wall=wall, options=parameters.options)
+        rooms = Rooms(self.caches, self.selectors, reconciler, lanes)
+        self.workers = Workers(rooms, self.queue, wall=wall, notify=notify)
+        self.informers = self._informers(api)
+
+    def __repr__(self) -> str:
+        return f"Controller({self.elector!r} {self.workers!r} {self.caches!r})"
+
+    def stop(self) -> None:
+        """Ask ``run`` to end in good order."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until ``stop``. Raises (in an ExceptionGroup) what a core task could not recover from."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [self._start(group, f"informer {i.name}", i.run) for i in self.informers]
+                tasks.append(group.create_task(self._begin(group, tasks), name="begin"))
+                await self._stopping.wait()
+                await self._finish_passes()
+                await self.elector.release()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.workers.follow()
+            if not self._stopping.is_set():  # a core task gave up: somebody else shall lead, and soon
+                await self.elector.release()
+
+    def _start(
+        self, group: asyncio.TaskGroup, name: str, body: Callable[[], Coroutine[Any, Any, None]]
+    ) -> asyncio.Task[None]:
+        return group.create_task(supervise(name, body, self._notify), name=name)
+
+    async def _begin(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> None:
+        """What waits for full caches: the competition for the Lease and the work."""
+        await self._filled()
+        tasks.append(self._start(group, "elector", self.elector.run))
+        tasks.append(self._start(group, "events", self.recorder.run))
+        tasks.append(self._start(group, "sweep", self._sweep))
+        bodies = {Lane.URGENT: self.workers.urgent, Lane.ROUTINE: self.workers.routine}
+        for lane, count in places(self._parameters.max_concurrent_reconciles).items():
+            tasks += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
+
+    async def _filled(self) -> None:
+        for informer in self.informers:
+            if informer.optional:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(NODES_PATIENCE_S):
+                        await informer.synced.wait()
+            else:
+                await informer.synced.wait()
+
+    async def _finish_passes(self) -> None:
+        """No new pass begins; those under way may end."""
+        self.workers.follow()
+        self.queue.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_PATIENCE_S):
+                await self.workers.idle()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._parameters.index_sweep_s)
+            self.selectors.sweep(self._parameters.index_sweep_s)
+
+    def _informers(self, api: Any) -> list[Informer[Any]]:
+        trigger, caches = Trigger(self.caches, self.selectors), self.caches
+        ours = f"{contract.SLICE_MANAGED_BY}={contract.MANAGER}"
+        followed: list[tuple[Kind[Any], Store[Any], Callable[[Change[Any]], Triggers], float]] = [
+            (Kind(SERVICES, WireService), caches.services, trigger.service, WATCH_TIMEOUT_S),
+            (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, trigger.slice, WATCH_TIMEOUT_S),
+            (Kind(PODS, WirePod), caches.pods, trigger.pod, self._parameters.pod_watch_timeout_s),
+        ]
+        informers = [
+            Informer(
+                api,
+                kind,
+                store,
+                self._enqueue(follow),
+                namespace=namespace,
+                watch_timeout_s=timeout_s,
+                notify=self._notify,
+            )
+            for namespace in self._parameters.namespaces or (None,)
+            for kind, store, follow, timeout_s in followed
+        ]
+        if (
+            not self._parameters.namespaces
+        ):  # nodes belong to no namespace, and the rights there may not either
+            nodes: Kind[NodeView] = Kind(NODES, WireNode)
+            follow = self._enqueue(trigger.node)
+            informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=self._notify))
+        return informers
+
+    def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
+        return lambda change: self.workers.enqueue(follow(change))
+
+    def _hear(self, fact: KubeFact) -> None:
+        """Facts of the election steer the workers before anybody else hears of them."""
+        if isinstance(fact, ElectionChanged):
+            if fact.is_leader:
+                self.workers.lead()
+            else:
+                self.workers.follow()
+        self._notify(fact)
+
+    def _announce(self, source: ServiceView, said: Announcement) -> None:
+        related = said.related
+        self.recorder.record(
+            regarding=ObjectReference("v1", "Service", source.namespace, source.name, source.uid),
+            related=ObjectReference("v1", "Pod", related.namespace, related.name, related.uid)
+            if related is not None
+            else None,
+            type="Warning" if said.warning else "Normal",
+            reason=said.reason,
+            action=said.action,
+            note=said.note,
+            dedup=said.dedup,
+        )
+
+
+def _elector(
+    api: Any, parameters: Parameters, wall: Callable[[], float], notify: Callable[[KubeFact], None]
+) -> Elector | NoElection:
+    if not parameters.elect:
+        return NoElection(parameters.identity, notify)
+    options = ElectionOptions(
+        identity=parameters.identity,
+        namespace=parameters.lease_namespace,
+        name=parameters.lease_name,
+        lease_duration_s=parameters.lease_duration_s,
+        renew_deadline_s=parameters.renew_deadline_s,
+        retry_period_s=parameters.retry_period_s,
+    )
+    return Elector(api, options, notify, now=wall)

@@ -1,0 +1,193 @@
+"""The process: settings in, an exit code out.
+
+Knows signals, ports, telemetry and the one Controller. Refuses to know how any of them works. This is the
+only module that joins the controller with observe/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from zenlead import __version__
+from zenlead.controller.assembly import Controller, Parameters
+from zenlead.controller.reconcile import Options
+from zenlead.kube.api import connect
+from zenlead.kube.informer import WATCH_TIMEOUT_S
+from zenlead.kube.lane import Lane
+from zenlead.kube.lanes import RetryPolicy
+from zenlead.observe import health, logs, telemetry
+from zenlead.observe.factlog import FactLog
+from zenlead.observe.gauges import CacheStats
+from zenlead.observe.gauges import Rooms as Gauged
+from zenlead.observe.http import Route, serve
+from zenlead.observe.metrics import Build, Metrics
+from zenlead.observe.scrape import Scrape
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from zenlead.controller.facts import ControllerFact
+    from zenlead.kube.api import HttpApi
+    from zenlead.kube.facts import KubeFact
+    from zenlead.settings import Settings
+
+ELECTION_CONNECTIONS = 2  # a renewal, and the next one should the first hang
+START_PATIENCE_S = 8.0  # an API server that has not answered by then is called unreachable
+
+
+async def run(settings: Settings) -> int:
+    """Be the controller until SIGTERM or SIGINT. Returns 0.
+
+    Raises ConfigError (no way to an API server), ApiError (it refuses us or does not answer), OSError (an
+    address is taken), or in an ExceptionGroup what a core task could not recover from.
+    """
+    logs.configure(level=settings.log_level, form=settings.log_format, environ=os.environ)
+    log = structlog.get_logger()
+    api = await connect(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(api.close)
+        async with asyncio.timeout(START_PATIENCE_S):
+            version = await api.version()
+        traces = telemetry.start(os.environ)
+        stack.push_async_callback(traces.close)
+        election_api = api.clone(connections=ELECTION_CONNECTIONS)
+        stack.push_async_callback(election_api.close)
+        ears: list[Callable[[KubeFact | ControllerFact], None]] = [FactLog(log).observe]
+
+        def notify(fact: KubeFact | ControllerFact) -> None:
+            for ear in ears:
+                ear(fact)
+
+        api.notify = election_api.notify = notify
+        parameters = parameters_of(settings, api)
+        controller = Controller(
+            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span
+        )
+        metrics = Metrics(
+            build=Build(version=__version__, commit="", build_date=""),
+            now=time.time,
+            monotonic=time.monotonic,
+            rooms=gauged(controller),
+        )
+        ears.append(metrics.observe)
+        await stack.enter_async_context(serving(settings, metrics, controller))
+        _stop_on_signals(controller)
+        log.info("controller.started", version=__version__, server=api.host, kubernetes=version)
+        await controller.run()
+        log.info("controller.stopped")
+    return 0
+
+
+def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
+    """What the settings mean for the controller."""
+    slow = RetryPolicy(
+        settings.retry_max_attempts,
+        settings.retry_initial_delay_ms / 1000,
+        settings.retry_max_delay_ms / 1000,
+    )
+    fast = RetryPolicy(
+        settings.fast_retry_max_attempts,
+        settings.fast_retry_initial_delay_ms / 1000,
+        settings.fast_retry_max_delay_ms / 1000,
+    )
+    return Parameters(
+        identity=settings.identity,
+        lease_namespace=settings.pod_namespace or api.default_namespace,
+        lease_name=settings.leader_election_id,
+        elect=settings.leader_elect and not settings.dry_run,
+        lease_duration_s=settings.leader_election_lease_duration_s,
+        renew_deadline_s=settings.leader_election_renew_deadline_s,
+        retry_period_s=settings.leader_election_retry_period_s,
+        max_concurrent_reconciles=settings.max_concurrent_reconciles,
+        qps=settings.qps,
+        burst=settings.burst,
+        retries={Lane.URGENT: fast, Lane.ROUTINE: slow},
+        min_interval_s=settings.reconcile_min_interval_ms / 1000,
+        index_limit=settings.max_cache_size_per_namespace,
+        index_timeout_s=settings.cache_update_timeout_seconds,
+        index_sweep_s=settings.cache_cleanup_interval_seconds,
+        pod_watch_timeout_s=settings.leader_pod_cache_ttl_seconds or WATCH_TIMEOUT_S,
+        namespaces=settings.watch_namespaces,
+        options=Options(
+            conditions=settings.write_conditions,
+            parallel=settings.enable_parallel_api_calls,
+            trust_cache=settings.enable_leader_pod_cache,
+            dry_run=settings.dry_run,
+        ),
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, metrics: Metrics, controller: Controller) -> AsyncIterator[None]:
+    """Metrics and probes on their addresses, one server where both have the same."""
+    scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)
+    probes = health.routes(alive_checks(controller), ready_checks(controller))
+    by_address: dict[tuple[str, int], dict[str, Route]] = {}
+    if settings.metrics_bind_address is not None:
+        by_address.setdefault(settings.metrics_bind_address, {})["/metrics"] = scrape.respond
+    if settings.health_probe_bind_address is not None:
+        by_address.setdefault(settings.health_probe_bind_address, {}).update(probes)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(scrape.close)
+        for address, routes in by_address.items():
+            await stack.enter_async_context(serve(address, routes))
+        yield
+
+
+def alive_checks(controller: Controller) -> Mapping[str, health.Check]:
+    """Why the process should be restarted, if it should."""
+
+    def tasks() -> str | None:
+        stuck = controller.heartbeats.stuck(asyncio.get_running_loop().time())
+        return f"not alive: {', '.join(stuck)}" if stuck else None
+
+    return {"tasks": tasks}
+
+
+def ready_checks(controller: Controller) -> Mapping[str, health.Check]:
+    """What is missing for this replica to lead, now or when its turn comes."""
+    checks: dict[str, health.Check] = {
+        informer.name: lambda informer=informer: informer.problem  # type: ignore[misc]
+        for informer in controller.informers
+        if not informer.optional
+    }
+
+    def lease() -> str | None:
+        if controller.elector.lease_reachable:
+            return None
+        return controller.elector.problem or "the Lease has not been read yet"
+
+    return checks | {"lease": lease}
+
+
+def gauged(controller: Controller) -> Gauged:
+    """What the metrics ask the running rooms at each scrape."""
+
+    def caches() -> dict[str, CacheStats]:
+        selectors = controller.selectors
+        return {
+            namespace: CacheStats(size, selectors.hits.get(namespace, 0), selectors.misses.get(namespace, 0))
+            for namespace, size in selectors.sizes().items()
+        }
+
+    queue = controller.queue
+    return Gauged(
+        queue_depth=lambda: {lane.label: queue.due(lane) for lane in Lane},
+        queue_retries=lambda: {lane.label: queue.stats[lane].retried for lane in Lane},
+        longest_pass_s=queue.longest_running_s,
+        caches=caches,
+        informer_silence_s=lambda: {i.name: i.silent_s() for i in controller.informers},
+    )
+
+
+def _stop_on_signals(controller: Controller) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, controller.stop)
