@@ -13,7 +13,6 @@ import msgspec
 
 from zenlead.sandbox import refusals
 from zenlead.sandbox.kinds import BY_STORAGE, Kind, kind_named
-from zenlead.sandbox.objects import store
 from zenlead.sandbox.pod_rules import GRACE_S
 from zenlead.sandbox.views import timestamp
 
@@ -51,7 +50,9 @@ class Deletion:
         meta = current.body["metadata"]
         finalizers = [*meta.get("finalizers", ()), *([added] if added else ())]
         if grace_s == 0 and not finalizers:
-            return self._last_form(kind, self.remove(key)), True
+            if kind.graceful:
+                self._mark(key, current, 0, [])  # even a pod that goes at once is seen to be going
+            return self.remove(key), True
         marked = self._mark(key, current, grace_s, finalizers)
         if added and self._collects:
             self._work_off(key, added)
@@ -87,15 +88,6 @@ class Deletion:
         if not owners or any(self._lives(key[1], owner) for owner in owners):
             return
         self.delete(BY_STORAGE[key[0]], key, {"propagationPolicy": "Background"})
-
-    def _last_form(self, kind: Kind, gone: Stored) -> Stored:
-        """What the client is told: a pod that went at once looks as if it had been marked first."""
-        meta = gone.body["metadata"]
-        if not kind.graceful or meta.get("deletionTimestamp"):
-            return gone
-        marks = {"deletionTimestamp": timestamp(self._now()), "deletionGracePeriodSeconds": 0}
-        body = _with_meta(gone.body, **marks, generation=meta["generation"] + 1)
-        return store(body, gone.revision)
 
     def _mark(self, key: Key, current: Stored, grace_s: int, finalizers: list[str]) -> Stored:
         meta = dict(current.body["metadata"])

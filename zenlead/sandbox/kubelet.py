@@ -50,8 +50,8 @@ class _Life(msgspec.Struct):
 class Kubelet:
     """Runs pods of the sandbox while ``run`` runs. ``now`` is wall time in Unix seconds.
 
-    ``networks``: where pod addresses come from, one network a family. ``serves``: whether each pod gets a real
-    server on loopback, which ``proxy`` leads to.
+    ``networks``: where pod addresses come from, one network a family. ``serves``: whether each pod gets a
+    real server on loopback, which ``proxy`` leads to.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Kubelet:
                     # Woken by every change of a pod; there is nothing to do without one.
                     await self._wake.wait()
                     self._wake.clear()
-                    for key in sorted(self._dirty):
+                    dirty, self._dirty = self._dirty, set()
+                    for key in sorted(dirty):
                         self._look(key)
-                    self._dirty.clear()
         finally:
             unsubscribe()
             for life in self._lives.values():

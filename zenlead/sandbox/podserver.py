@@ -1,7 +1,7 @@
 """The real server that stands for a pod's containers: it says its name over HTTP.
 
-Knows one listening socket and its connections. Refuses to know pods and the API. The rule: ``stop`` cuts every
-connection at once, as a crash does.
+Knows one listening socket and its connections. Refuses to know pods and the API. The rule: ``stop`` cuts
+every connection at once, as a crash does.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class PodServer:
             head = await reader.readuntil(b"\r\n\r\n")
             keeps = b"connection: close" not in head.lower()
             connection = b"keep-alive" if keeps else b"close"
+            fields = b"Content-Length: %d\r\nConnection: %s" % (len(self._body), connection)
             writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n%s"
-                % (len(self._body), connection, self._body)
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n%s\r\n\r\n%s" % (fields, self._body)
             )
             await writer.drain()
         return keeps

@@ -15,7 +15,6 @@ from zenlead.sandbox.validation import (
     bad,
     check_dns_label,
     check_immutable,
-    check_port,
     check_qualified_name,
     check_subdomain,
     duplicate,
@@ -124,6 +123,7 @@ def _is_link_local_multicast(address: _Ip) -> bool:
 
 
 def _check_ports(ports: list[dict[str, Any]]) -> list[Cause]:
+    # The real server does not look at the numbers.
     causes: list[Cause] = []
     if len(ports) > MAX_PORTS:
         causes.append(too_many("ports", len(ports), MAX_PORTS))
@@ -137,8 +137,6 @@ def _check_ports(ports: list[dict[str, Any]]) -> list[Cause]:
             causes += check_dns_label(f"{field}.name", name)
         if port["protocol"] not in PROTOCOLS:
             causes.append(unsupported(f"{field}.protocol", port["protocol"], PROTOCOLS))
-        if port.get("port"):  # none and 0 both pass the real server
-            causes += check_port(f"{field}.port", port["port"])
         if port.get("appProtocol"):
             causes += check_qualified_name(f"{field}.appProtocol", port["appProtocol"])
     return causes

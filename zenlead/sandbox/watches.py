@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # How long a watch lasts that does not say so itself; a real server takes 30 to 60 minutes.
 TIMEOUT_S = 1800.0
+# A watch that will end by its own timeout gets a last bookmark this long before.
+LAST_BOOKMARK_S = 2.0
 # A watcher that has not read this many events is cut off, as the real server does with slow ones.
 BACKLOG = 100_000
 
@@ -159,7 +161,7 @@ class Watches:
         """The bytes of a feed as they come, until it ends or ``timeoutSeconds`` are over."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + _timeout_s(query)
-        bookmark_at = loop.time() + self._bookmark_interval_s
+        bookmark_at = _next_bookmark(loop.time(), self._bookmark_interval_s, ends)
         try:
             while True:
                 if feed.lines:
@@ -169,7 +171,7 @@ class Watches:
                     return
                 if feed.bookmarks and loop.time() >= bookmark_at:
                     feed.bookmark()
-                    bookmark_at += self._bookmark_interval_s
+                    bookmark_at = _next_bookmark(loop.time(), self._bookmark_interval_s, ends)
                     continue
                 until = min(ends, bookmark_at) if feed.bookmarks else ends
                 await _wait(feed.wake, until - loop.time())
@@ -209,6 +211,12 @@ class Watches:
 def _timeout_s(query: Mapping[str, str]) -> float:
     text = query.get("timeoutSeconds", "")
     return float(text) if text.isdigit() and int(text) > 0 else TIMEOUT_S
+
+
+def _next_bookmark(now: float, interval_s: float, ends: float) -> float:
+    """The usual interval, or the last chance before the end; after that one, none."""
+    last = ends - LAST_BOOKMARK_S
+    return min(now + interval_s, last) if now < last else ends
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
