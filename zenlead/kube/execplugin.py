@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
+import signal
 from typing import Any
 
 import msgspec
@@ -96,6 +98,7 @@ async def _run(command: list[str], environment: dict[str, str], name: str, hint:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # so that what it starts can be ended with it
         )
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", "") or "malformed command"
@@ -107,7 +110,9 @@ async def _run(command: list[str], environment: dict[str, str], name: str, hint:
         raise ConfigError(f"{name} gave no answer within {EXEC_TIMEOUT_S:g} s") from None
     finally:
         if process.returncode is None:
-            process.kill()
+            # The whole group: a child that holds the pipes open would keep wait() from returning.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         said = one_line(complaint.decode("utf-8", "replace"), STDERR_LIMIT)

@@ -49,7 +49,6 @@ BY_STATUS: dict[int, type[ApiError]] = {
 BY_REASON: dict[str, type[ApiError]] = {"AlreadyExists": AlreadyExists, "Expired": Gone, "Gone": Gone}
 
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 
 
 class _Cause(msgspec.Struct):
@@ -73,14 +72,14 @@ def error_of(request: str, status: int, headers: Mapping[str, str], body: bytes,
     ``request`` is how messages name the request (``GET pods``); ``now`` is wall time in Unix seconds, for a
     Retry-After that is a date.
     """
-    said = _read_status(body)
+    said = _read_status(body) or _Status(message=_foreign_text(body))
     reason = said.reason or ""
     details = said.details or _Details()
     retry_after_s = _retry_after(headers.get("Retry-After"), now)
     if retry_after_s is None and details.retry_after:
         retry_after_s = details.retry_after
     kind = BY_REASON.get(reason) or BY_STATUS.get(status, Unreachable)
-    message = one_line(said.message, MESSAGE_LIMIT) if said.message else _foreign_text(body)
+    message = one_line(said.message or "", MESSAGE_LIMIT)
     return kind(
         f"{request}: {status} {message.removeprefix(str(status)).lstrip() or reason or 'unexplained'}",
         status=status,
@@ -107,16 +106,16 @@ def result_of(kind: type[ApiError]) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """``text`` without line breaks and control characters, at most ``limit`` characters."""
-    text = _UNPRINTABLE.sub(" ", text).strip()
+    """``text`` without line breaks and characters that do not print, at most ``limit`` characters."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _read_status(body: bytes) -> _Status:
+def _read_status(body: bytes) -> _Status | None:
     try:
         return msgspec.json.decode(body, type=_Status)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _Status()
+        return None
 
 
 def _foreign_text(body: bytes) -> str:

@@ -235,7 +235,7 @@ async def test_urgent_writes_never_wait_for_tokens() -> None:
 
 async def test_failing_routine_writes_are_no_faster_than_qps() -> None:
     writer = ScriptedWriter(*[REFUSED] * 1000)
-    # Eighths of a second are exact in floats: the limiter then never waits for a time too short for the clock.
+    # Eighths of a second are exact in floats: the limiter never waits for less than the clock can tell.
     policies = {Lane.ROUTINE: RetryPolicy(max_attempts=3, initial_delay_s=0.125, max_delay_s=5)}
     lanes = lanes_on(writer, qps=8, burst=1, policies=policies)
     await asyncio.gather(*(patch(lanes, Lane.ROUTINE) for _ in range(20)), return_exceptions=True)
