@@ -171,7 +171,7 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         available=len(fit),
         ports=resolved,
         unresolved=unresolved,
-        trigger_at=_trigger(snapshot.routed_pod, chosen, now) if moved else None,
+        trigger_at=_trigger(snapshot.routed_pod, chosen, routed, now) if moved else None,
         wake_at=_wake(fit, chosen, policy, now),
         decided_at=now,
     )
@@ -209,8 +209,9 @@ def _by_slice(observed: SliceView, pods: tuple[PodView, ...]) -> Routed:
     endpoint = observed.endpoints[0]
     if endpoint.target_uid:
         return Routed(endpoint.target_uid, endpoint.target_name, epoch_of(observed.annotations))
-    # A slice without targetRef (an older writer's): the pod that has the address.
-    pod = next((pod for pod in pods if set(pod.ips) & set(endpoint.addresses)), None)
+    # A slice without targetRef (an older writer's): the pod that has the address. On the host's network several
+    # may have it; then one is as good as another, as long as it is always the same.
+    pod = best(pod for pod in pods if set(pod.ips) & set(endpoint.addresses))
     uid, name = (pod.uid, pod.name) if pod else ("", endpoint.target_name)
     return Routed(uid, name, epoch_of(observed.annotations))
 
@@ -284,14 +285,16 @@ def _routing(snapshot: Snapshot, chosen: PodView | None, unresolved: Unresolved 
     return Routing.PORT_UNRESOLVED if unresolved else Routing.NO_READY_PODS
 
 
-def _trigger(previous: PodView | None, chosen: PodView | None, now: float) -> float:
-    """When the change happened that moves the leader: the newest time that the two pods can tell."""
+def _trigger(previous: PodView | None, chosen: PodView | None, routed: Routed, now: float) -> float:
+    """When the change happened that moves the leader: the newest time that the lost pod can tell, or, when
+    nobody led, since when the new one is ready."""
+    lost = previous if previous is not None and previous.uid == routed.uid else None
     told = [
         time
         for time in (
-            previous.deleted_at if previous else None,
-            previous.unready_since if previous else None,
-            chosen.ready_since if chosen and previous is None else None,
+            lost.deleted_at if lost else None,
+            lost.unready_since if lost else None,
+            chosen.ready_since if chosen and not routed.uid else None,
         )
         if time is not None and time <= now  # deletionTimestamp lies in the future by the grace period
     ]
