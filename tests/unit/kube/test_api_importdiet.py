@@ -44,6 +44,9 @@ assert not hasattr(client, "NoSuchThing")
 namespace = {}
 exec("from kubernetes_asyncio.client import *", namespace)
 assert namespace["V1Pod"] is V1Pod
+import urllib3
+assert urllib3.exceptions.HTTPError and urllib3.util.make_headers and urllib3.__version__
+assert urllib3.PoolManager is urllib3.poolmanager.PoolManager
 import aiohttp.connector
 assert not aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs()
 assert aiohttp.connector._SSL_CONTEXT_VERIFIED.verify_mode == ssl.CERT_REQUIRED
@@ -51,10 +54,11 @@ print(len(few))
 """
 
 FULL_FIRST = """
-import kubernetes_asyncio
+import kubernetes_asyncio, urllib3
+pool = urllib3.PoolManager
 whole = kubernetes_asyncio.client.V1Pod
 from zenlead.kube import api
-assert kubernetes_asyncio.client.V1Pod is whole
+assert kubernetes_asyncio.client.V1Pod is whole and urllib3.PoolManager is pool
 print("ok")
 """
 
