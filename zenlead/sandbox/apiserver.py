@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zenlead.sandbox import patches, refusals, views
+from zenlead.sandbox import patches, protobuf, refusals, views
 from zenlead.sandbox.applies import Applies
 from zenlead.sandbox.deletion import Deletion, decode_options
 from zenlead.sandbox.event_views import to_shown
@@ -94,7 +94,8 @@ class ApiServer:
 
     def create(self, target: Target, body: bytes, query: Mapping[str, str]) -> bytes:
         """POST: store an object, or do what a subresource does. Raises Refusal."""
-        sent, dry_run = patches.decode_object(body), _is_dry_run(query)
+        sent = protobuf.decode(body) if protobuf.is_protobuf(body) else patches.decode_object(body)
+        dry_run = _is_dry_run(query)
         if target.subresource:
             return self._act(target, sent, dry_run=dry_run)
         if target.kind.resource == ACCESS_REVIEWS:
