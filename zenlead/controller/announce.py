@@ -77,17 +77,16 @@ def created(serve: Serve, leader_service_uid: str) -> Announcement:
     return Announcement(False, "LeaderServiceCreated", "Create", f"created Service {name}", dedup)
 
 
-def moved(serve: Serve, leader_service_uid: str) -> list[Announcement]:
+def moved(serve: Serve, reason: Reason, leader_service_uid: str) -> list[Announcement]:
     """What the change of routing that was just written is told as."""
     if serve.leader is None:
         return []  # that is a warning
     pod, name = serve.leader.pod, serve.policy.leader_name
     dedup = f"{leader_service_uid}/{serve.epoch}/{pod.uid}"
-    if not serve.routed.uid:
+    if reason is Reason.ELECTED:
         note = f"Service {name} routes to pod {pod.name}"
         return [Announcement(False, "LeaderRoutingAvailable", "Elect", note, dedup, pod)]
-    why = _WHY.get(serve.reason, "left") if serve.reason else "left"
-    note = f"Service {name} moved from pod {serve.routed.name} to {pod.name}: {serve.routed.name} {why}"
+    note = f"Service {name} moved from pod {serve.routed.name} to {pod.name}: the former {_WHY[reason]}"
     return [Announcement(False, "LeaderChanged", "Failover", note, dedup, pod)]
 
 

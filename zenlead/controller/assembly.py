@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from zenlead.controller.apply import Listener, Span
 from zenlead.controller.caches import Caches, Selectors
-from zenlead.controller.reconcile import Listener, Options, Reconciler, Span
+from zenlead.controller.reconcile import Options, Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
 from zenlead.kube.facts import ElectionChanged, KubeFact

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from zenlead.controller.apply import Preempted, Stranger
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
-from zenlead.controller.reconcile import Preempted, Stranger, Unsettled
+from zenlead.controller.reconcile import Unsettled
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
