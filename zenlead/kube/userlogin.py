@@ -95,8 +95,9 @@ async def _load_upstream(cluster: dict[str, Any], user: dict[str, Any], origin: 
         raise ConfigError(f"{origin}: the login gave no answer within {LOGIN_TIMEOUT_S:g} s") from None
     except ConfigException as error:
         raise ConfigError(f"{origin}: {one_line(str(error), MESSAGE_LIMIT)}") from None
-    except OSError as error:
-        raise ConfigError(f"{origin}: cannot read {error.filename}: {error.strerror}") from None
+    except OSError as error:  # a file, or the way to an identity provider
+        what = f"cannot read {error.filename}" if error.filename else "the login failed"
+        raise ConfigError(f"{origin}: {what}: {error.strerror or type(error).__name__}") from None
     except Exception as error:  # the loader lets whatever a malformed entry causes through
         raise ConfigError(
             f"{origin}: the user or cluster entry is malformed ({type(error).__name__})"
