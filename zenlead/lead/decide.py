@@ -171,7 +171,10 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         available=len(fit),
         ports=resolved,
         unresolved=unresolved,
-        trigger_at=_trigger(snapshot.routed_pod, chosen, routed, now) if moved else None,
+        # A slice that has to be made is a change of routing too, whoever leads.
+        trigger_at=_trigger(snapshot.routed_pod, chosen, routed, now)
+        if moved or not snapshot.slices
+        else None,
         wake_at=_wake(fit, chosen, policy, now),
         decided_at=now,
     )
@@ -209,8 +212,8 @@ def _by_slice(observed: SliceView, pods: tuple[PodView, ...]) -> Routed:
     endpoint = observed.endpoints[0]
     if endpoint.target_uid:
         return Routed(endpoint.target_uid, endpoint.target_name, epoch_of(observed.annotations))
-    # A slice without targetRef (an older writer's): the pod that has the address. On the host's network several
-    # may have it; then one is as good as another, as long as it is always the same.
+    # A slice without targetRef (an older writer's): the pod that has the address. On the host's network
+    # several may have it; then one is as good as another, as long as it is always the same.
     pod = best(pod for pod in pods if set(pod.ips) & set(endpoint.addresses))
     uid, name = (pod.uid, pod.name) if pod else ("", endpoint.target_name)
     return Routed(uid, name, epoch_of(observed.annotations))

@@ -71,9 +71,9 @@ class Condition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, renam
 
     type: str
     status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None  # null when whoever wrote it left it out
     observed_generation: int | None = None
 
 

@@ -33,9 +33,9 @@ from zenlead.lead.views import (
 
 
 class WireOwner(msgspec.Struct):
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
+    kind: str | None = None
+    name: str | None = None
+    uid: str | None = None
     controller: bool | None = None
 
 
@@ -58,7 +58,7 @@ class WireMeta(msgspec.Struct, rename="camel"):
     def owner(self) -> Owner | None:
         for reference in self.owner_references or ():
             if reference.controller:
-                return Owner(reference.kind, reference.name, reference.uid)
+                return Owner(reference.kind or "", reference.name or "", reference.uid or "")
         return None
 
 
@@ -248,10 +248,10 @@ class _WireConditions(msgspec.Struct):
 
 
 class _WireTarget(msgspec.Struct):
-    kind: str = ""
-    namespace: str = ""
-    name: str = ""
-    uid: str = ""
+    kind: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    uid: str | None = None
 
 
 class _WireEndpoint(msgspec.Struct, rename="camel"):
@@ -270,10 +270,10 @@ class _WireEndpoint(msgspec.Struct, rename="camel"):
             terminating=conditions.terminating,
             node=self.node_name,
             zone=self.zone,
-            target_kind=target.kind,
-            target_namespace=target.namespace,
-            target_name=target.name,
-            target_uid=target.uid,
+            target_kind=target.kind or "",
+            target_namespace=target.namespace or "",
+            target_name=target.name or "",
+            target_uid=target.uid or "",
         )
 
 
@@ -335,4 +335,7 @@ def decode(wire: type[Any], body: bytes) -> Any:
 
     Raises ValueError (msgspec.DecodeError) when the bytes are no such object.
     """
-    return msgspec.json.decode(body, type=wire).view()
+    try:
+        return msgspec.json.decode(body, type=wire).view()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -166,9 +166,10 @@ def _diff_service(service: ServiceView, serve: Serve) -> list[Write]:
         spec["type"] = "ClusterIP"
     if service.selector:
         spec["selector"] = None
-    followed = (service.ports, service.ip_families, service.ip_family_policy)
-    if _default_targets(followed[0]) != _default_targets(source.ports) or (
-        source.ip_families and followed[1:] != (source.ip_families, source.ip_family_policy)
+    if (
+        _default_targets(service.ports) != _default_targets(source.ports)
+        or source.ip_families not in ((), service.ip_families)
+        or source.ip_family_policy not in (None, service.ip_family_policy)
     ):
         spec |= following(source)
     if not metadata and not spec:
@@ -193,7 +194,7 @@ def _diff_condition(service: ServiceView, serve: Serve) -> list[Write]:
         return []
     since = rfc3339(serve.decided_at)
     if current is not None and current.status == status:
-        since = current.last_transition_time
+        since = current.last_transition_time or since
     ours = Condition(contract.LEADER_READY, status, serve.routing, _MESSAGES[serve.routing], since)
     # A merge patch replaces the whole list, so everybody else's conditions are sent back as they were.
     others = [c for c in service.conditions if c.type != contract.LEADER_READY]
