@@ -6,14 +6,16 @@ Everything goes through JSON and the wire structs, so that tests see what the pr
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from zenlead.lead import contract
 from zenlead.lead.decide import Serve, Snapshot, decide
-from zenlead.lead.views import PodView, ServiceView, SliceView
 from zenlead.lead.wire import WirePod, WireService, WireSlice, decode
+
+if TYPE_CHECKING:
+    from zenlead.lead.views import PodView, ServiceView, SliceView
 
 Json = dict[str, Any]
 T0 = 1_750_000_000.0  # the tests' now, Unix seconds
@@ -67,8 +69,8 @@ def pod(name: str = "web-0", **over: Any) -> PodView:
 
 
 def service_json(name: str = "web", **over: Any) -> Json:
-    """An opted-in source. Keywords: uid age selector ports families policy annotations labels spec; ``annotations``
-    are added to the opt-in."""
+    """An opted-in source. Keywords: uid age selector ports families policy labels version annotations (beside
+    the opt-in) and spec (replaces fields)."""
     spec: Json = {
         "type": "ClusterIP",
         "clusterIP": "10.96.0.7",
@@ -102,7 +104,7 @@ def service_view(body: Json) -> ServiceView:
 
 
 def leader_json(source: str = "web", name: str = "", **over: Any) -> Json:
-    """The leader Service as it stands in the cluster. Keywords as for ``service_json``, and ``owner`` (a UID)."""
+    """The leader Service as it stands in the cluster. Keywords as for ``service_json``, and owner (a UID)."""
     body = service_json(name or f"{source}-leader", **over)
     body["metadata"]["labels"] = over.get(
         "labels", {contract.MANAGED_BY: contract.MANAGER, contract.SOURCE_SERVICE: source}
@@ -137,8 +139,8 @@ def led_by(target: PodView, epoch: int = 1) -> dict[str, str]:
 
 
 def slice_json(target: PodView | None, name: str = "web-leader", **over: Any) -> Json:
-    """A slice of ours that routes to ``target``. Keywords: source service epoch owner labels family address ref
-    version; ``body`` overwrites top-level fields."""
+    """A slice of ours that routes to ``target``. Keywords: source service epoch annotations owner owner_name
+    labels family address ref version; ``body`` overwrites top-level fields."""
     leader_service = over.get("service", "web-leader")
     family = over.get("family", "IPv4")
     labels = {

