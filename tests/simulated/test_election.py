@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TROUBLE_S = 180.0
-# After the trouble: what a vanished holder was promised (15 s), a poll that has just missed it and was
-# jittered (2.4 s), a request that hung when the trouble ended (5 s), the two requests that take the Lease.
-BOUND_S = 15.0 + 2.4 + 5.0 + 1.0
+# After the trouble: a request that hung when it ended (5 s), a poll that has just missed the change and was
+# jittered (2.4 s), the time a deleted Lease is left to its holder (4 s), what that holder was promised
+# (15 s), and the requests that take the Lease.
+BOUND_S = 5.0 + 2.4 + 4.0 + 15.0 + 1.0
 LOOK_EVERY_S = 0.05
 
 

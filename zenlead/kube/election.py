@@ -6,12 +6,16 @@ network, and anybody else's clock: times inside a Lease are written for people a
 The rule not to break. A holder acts for ``renew_deadline_s`` after the START of its last renewal that
 was answered. Others wait for the duration STORED in the Lease, which is longer, after they saw it change,
 which is later; and they take it by a write that fails if it has changed since. So the holder stops first.
+Where no such write is possible, because the Lease was deleted, who creates it waits with the Lease in hand
+until whoever held it before must have stopped. (Only a process that has never seen the Lease takes a missing
+one for a first start.)
 Source: Kubernetes concepts, "Leases"; client-go's leaderelection for the meaning of the fields.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
 # What a holder that leaves writes as duration (as client-go does): nobody needs to wait for it.
 RELEASED_DURATION_S = 1
+# More renewals than can be under way, late ones included.
+STAMPS_KEPT = 16
+# A holder whose Lease was deleted writes a new one within so many retry periods; let it.
+RESTORE_PERIODS = 2
 # One request may take this part of the renew deadline, so that one that hangs leaves time for another.
 ATTEMPT_PART = 0.5
 
@@ -33,8 +41,8 @@ ATTEMPT_PART = 0.5
 class State(enum.Enum):
     """Where this replica stands. Time alone ends LEADING: see ``authority``."""
 
-    # Somebody else holds the Lease, nobody does, or nobody knows. Leads to LEADING when a write of ours that
-    # names us is answered in time; to STOPPED by ``stop``.
+    # Somebody else holds the Lease, nobody does, nobody knows, or we do but somebody else may still act.
+    # Leads to LEADING when a write of ours that names us is answered in time; to STOPPED by ``stop``.
     CANDIDATE = "candidate"
     # Our last renewal was answered and is not older than the renew deadline. Leads to CANDIDATE when that
     # time has passed or another holder was seen; to STOPPED by ``stop``.
@@ -81,7 +89,11 @@ class Election:
         self.refused = False  # the server said that it will not accept our requests as they are
         self._refused_write = False  # then reads that succeed are no sign that all is well
         self._lease: Lease | None = None  # as last seen; None: there was none
-        self._ever_seen = False  # whether a Lease, or its absence, has been seen at all
+        self._ever_asked = False  # whether a Lease, or its absence, has been seen at all
+        self._ever_seen = False  # whether a Lease has been seen
+        self._promised_s = 0  # the duration in the last Lease that named somebody else
+        self._act_from = float("-inf")  # until then a former holder may act, even if the Lease names us
+        self._proven: deque[str] = deque(maxlen=STAMPS_KEPT)  # renewTimes that need no such waiting (again)
         self._current = False  # whether _lease is worth writing on, as far as we know
         self._free_at = 0.0  # from when on somebody who is not the holder may take it
         self._renewed_at = float("-inf")  # start of the last write of ours that was answered
@@ -129,13 +141,16 @@ class Election:
     def observe(self, now: float, lease: Lease | None) -> None:
         """The Lease as the server has it (None: it has none), received at ``now``."""
         before, self._lease = self._lease, lease
-        changed = not self._ever_seen or _spec(before) != _spec(lease) or (before is None) != (lease is None)
-        if changed:
+        if not self._ever_asked or _sign_of_life(before) != _sign_of_life(lease):
             self._free_at = now + self._waiting_time(before, lease)
-        self._ever_seen = self._current = True
+            self._prove(now)
+        self._ever_asked = self._current = True
+        self._ever_seen = self._ever_seen or lease is not None
         if self.holder != _holder(before):
             self.reason = f"{self.holder} holds the Lease" if self.holder else "nobody holds the Lease"
         held_by_other = self.holder not in {"", self._options.identity}
+        if held_by_other:
+            self._promised_s = _spec(lease).lease_duration_seconds or 0
         if self.state is State.LEADING and held_by_other:
             self._turn(State.CANDIDATE, f"{self.holder} took the Lease")
         if held_by_other or not self._refused_write:
@@ -153,7 +168,10 @@ class Election:
         self._hurried = False
         self._renewed_at = started
         self._next_at = started + self._options.retry_period_s
-        if self.state is State.CANDIDATE and now < started + self._options.renew_deadline_s:
+        if now < self._act_from:
+            self._next_at = min(self._next_at, self._act_from)
+            self.reason = "holds the Lease, but a former holder may still act"
+        elif self.state is State.CANDIDATE and now < started + self._options.renew_deadline_s:
             self._turn(State.LEADING, "took the Lease")
 
     def fail(self, now: float, action: Read | Write, error: ApiError) -> bool:
@@ -196,19 +214,30 @@ class Election:
         """How long after this change of the Lease one who is not its holder must let it be, in seconds."""
         spec, old = _spec(lease), _spec(before)
         duration_s = max(0, spec.lease_duration_seconds or 0)
-        if lease is None and not self._ever_seen:
-            return 0.0  # a first start
+        if lease is None:
+            return RESTORE_PERIODS * self._options.retry_period_s if self._ever_seen else 0.0
         if spec.holder_identity and duration_s:
             # The same holder may still act on the longer promise that it made before.
             same = spec.holder_identity == old.holder_identity
             return max(duration_s, old.lease_duration_seconds or 0) if same else duration_s
-        if lease is not None and not spec.holder_identity and duration_s == RELEASED_DURATION_S:
+        if not spec.holder_identity and duration_s == RELEASED_DURATION_S:
             return 0.0  # given back by its holder
-        # Deleted, or emptied by hand: who held it may not have noticed, and acts until its own deadline.
-        return max(duration_s, old.lease_duration_seconds or 0, self._options.lease_duration_s)
+        # Emptied by hand: who held it may not have noticed, and acts until its own deadline.
+        return max(duration_s, self._promised_s, self._options.lease_duration_s)
+
+    def _prove(self, now: float) -> None:
+        """If the Lease came to name us by no patch of ours on a Lease we knew, wait for who was not seen."""
+        stamp = _spec(self._lease).renew_time or ""
+        if self.holder != self._options.identity or stamp in self._proven:
+            return
+        self._proven.append(stamp)
+        if self.state is not State.LEADING and self._ever_seen:
+            self._act_from = now + max(self._promised_s, self._options.lease_duration_s)
 
     def _claim(self, wall: float) -> bytes:
         stamp = self._stamp(wall)
+        if self._lease is not None:
+            self._proven.append(stamp)
         if self.state is not State.LEADING:
             self._acquired = stamp
         transitions = self._transitions() + (0 if self._is_ours() or self._lease is None else 1)
@@ -253,6 +282,13 @@ class Election:
 
 def _spec(lease: Lease | None) -> LeaseSpec:
     return (lease.spec if lease else None) or LeaseSpec()
+
+
+def _sign_of_life(lease: Lease | None) -> tuple[LeaseSpec, str] | None:
+    """What changes when the holder renews. Without a holder a new version counts: somebody came and went."""
+    if lease is None:
+        return None
+    return _spec(lease), "" if _holder(lease) else lease.metadata.resource_version
 
 
 def _holder(lease: Lease | None) -> str:

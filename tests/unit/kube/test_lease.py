@@ -166,15 +166,53 @@ def test_a_lease_given_back_is_taken_at_once_but_an_emptied_one_is_not() -> None
     assert isinstance(emptied.step(21.0, WALL), Write)
 
 
-def test_a_deleted_lease_is_not_created_while_its_holder_may_act() -> None:
+def test_a_deleted_lease_is_left_to_its_holder_and_then_created_but_not_acted_on_at_once() -> None:
     machine = election()
-    machine.observe(0.0, lease_of("ghost"))
+    machine.observe(0.0, lease_of("ghost", seconds=20))
     machine.observe(2.0, None)
     assert isinstance(machine.step(2.0, WALL), Wait)
-    machine.observe(17.0, None)
-    action = machine.step(17.0, WALL)
-    assert isinstance(action, Write)
-    assert action.create
+    now = 6.0
+    machine.observe(now, None)
+    version = 10
+    while machine.state is not State.LEADING:
+        action = machine.step(now, WALL)
+        if isinstance(action, Wait):
+            now = action.until
+            continue
+        assert isinstance(action, Write)
+        assert action.create == (version == 10)
+        version += 1
+        machine.accept(now, now, accepted(action, version=version))
+        assert machine.holder == "me"
+    # Created at 6; ghost, not seen since 0, may have renewed until then, each time for 20 s.
+    assert now == 26.0
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_a_claim_whose_reply_was_lost_needs_the_waiting_only_if_it_was_a_creation(created: bool) -> None:
+    machine = election()
+    machine.observe(0.0, lease_of("ghost"))
+    machine.observe(20.0, None if created else lease_of("", seconds=1, version=2))
+    machine.observe(24.0, None if created else lease_of("", seconds=1, version=2))
+    claim = machine.step(24.0, WALL)
+    assert isinstance(claim, Write)
+    machine.fail(29.0, claim, Unreachable("no answer"))
+    machine.observe(29.0, accepted(claim, version=3))
+    renewal = machine.step(29.0, WALL)
+    assert isinstance(renewal, Write)
+    machine.accept(29.0, 29.0, accepted(renewal, version=4))
+    assert machine.state is (State.CANDIDATE if created else State.LEADING)
+    assert machine.authority(29.0) == (0.0 if created else 10.0)
+
+
+def test_a_lease_emptied_twice_counts_anew() -> None:
+    machine = election()
+    machine.observe(0.0, lease_of("", seconds=None, version=5))
+    machine.observe(14.0, lease_of("", seconds=None, version=7))  # somebody may have come and gone between
+    machine.observe(28.9, lease_of("", seconds=None, version=7))
+    assert isinstance(machine.step(28.9, WALL), Wait)
+    machine.observe(29.0, lease_of("", seconds=None, version=7))
+    assert isinstance(machine.step(29.0, WALL), Write)
 
 
 @pytest.mark.parametrize(
