@@ -21,6 +21,7 @@ Ts = TypeVarTuple("Ts")
 # far more than a worker thread of a test needs, far less than a person waits.
 REAL_PATIENCE_S = 5.0
 NANOSECONDS = 1_000_000_000
+DUE_AT_ONCE_LIMIT = 10  # honest timers fire once; a few may share an instant
 # 2025-01-01T00:00:00Z: some fixed day, so that times in failures are readable and equal on every run.
 EPOCH = 1_735_689_600.0
 
@@ -35,12 +36,20 @@ class _JumpingSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
         self.loop: VirtualClockLoop | None = None
+        self._due_at_once = 0  # polls in a row in which a timer was due already and nothing else was
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         loop = self.loop
         if ready or loop is None or (timeout is not None and timeout <= 0):
+            # A timer that sets itself anew for now (a limiter's rounding remainder) would stop the clock for
+            # ever; on a real loop some time always passes.
+            busy = ready or loop is None or loop.has_ready_callbacks()
+            self._due_at_once = 0 if busy else self._due_at_once + 1
+            if loop is not None and self._due_at_once > DUE_AT_ONCE_LIMIT:
+                loop.jump(0)
             return ready
+        self._due_at_once = 0
         if loop.threads_at_work or timeout is None:
             # A thread answers in real time, so virtual time must stand still until it has.
             ready = self._real.select(REAL_PATIENCE_S if loop.threads_at_work else 0)
@@ -78,6 +87,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._nanoseconds / NANOSECONDS
+
+    def has_ready_callbacks(self) -> bool:
+        """Whether callbacks wait to run, so that a poll that does not wait is no sign of a stopped clock."""
+        return bool(self._ready)  # type: ignore[attr-defined]  # asyncio has no public word for it
 
     def jump(self, seconds: float) -> None:
         """Let ``seconds`` pass at once (at least one nanosecond: a timer that is due must come to be due)."""
