@@ -70,7 +70,6 @@ class Store(Generic[V]):
         """The views under ``value`` in the index, in no particular order."""
         return [self._views[key] for key in self._indexes[index].get(value, ())]
 
-
     def mark(self) -> int:
         """A point in the order of own writes; given to ``replace`` with the list that was asked for then."""
         return self._writes
@@ -78,7 +77,7 @@ class Store(Generic[V]):
     def apply(self, view: V) -> Change[V] | None:
         """Take a view from the watch. None: nothing that matters is different, or it is older than ours."""
         old = self._views.get(view.key)
-        if old is not None and version(view) < version(old):
+        if old is not None and _older(view, old):
             return None
         self._own.pop(view.key, None)
         return self._put(old, view)
@@ -86,7 +85,7 @@ class Store(Generic[V]):
     def remove(self, view: V) -> Change[V] | None:
         """Take a deletion from the watch; ``view`` is the last state, at the version of the deletion."""
         old = self._views.get(view.key)
-        if old is None or version(view) < version(old):
+        if old is None or _older(view, old):
             return None  # an object made anew under that name is already here
         self._own.pop(view.key, None)
         return self._drop(old)
@@ -128,7 +127,7 @@ class Store(Generic[V]):
         changes += [self._drop(old) for old in stale]
         for key, view in fresh.items():
             old = self._views.get(key)
-            if key in kept and old is not None and version(view) < version(old):
+            if key in kept and old is not None and _older(view, old):
                 continue
             if (change := self._put(old, view)) is not None:
                 changes.append(change)
@@ -161,6 +160,10 @@ class Store(Generic[V]):
                     del index[value]
             for value in after - before:
                 index.setdefault(value, {})[new.key] = None  # type: ignore[union-attr]  # likewise for new
+
+
+def _older(view: object, than: object) -> bool:
+    return 0 < version(view) < version(than)
 
 
 def version(view: object) -> int:
