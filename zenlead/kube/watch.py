@@ -217,7 +217,7 @@ class Cursor(Generic[V]):
             self._restart(streaming=self._streaming and not isinstance(error, Invalid))
             return True
         if self.phase is Phase.LISTING:
-            if isinstance(error, Gone):  # the continue token expired
+            if self._token and isinstance(error, Gone | Invalid):  # the continue token expired, or is no good
                 self._restart(streaming=self._streaming)
                 return True
             return bool(self._token)  # the page is asked for again
@@ -301,6 +301,8 @@ class Cursor(Generic[V]):
             return
         if self.phase is Phase.STREAMING:
             self._unreadable.add((meta.namespace or "", meta.name))
+        elif event.type == "DELETED":  # the last good view must not stay, and only a full list can tell
+            raise Gone(f"{meta.name} was deleted in a state that does not decode: {error}")
         else:
             self._advance(meta.resource_version)
         events.append(Rejected(meta.namespace or "", meta.name, str(error)))
