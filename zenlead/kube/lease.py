@@ -12,6 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from zenlead.kube.api import request_lane
 from zenlead.kube.election import Election, Read, State, Wait, Write
 from zenlead.kube.errors import ApiError, Conflict, Unreachable
 from zenlead.kube.facts import ElectionChanged, LeaseFailed
@@ -105,6 +106,7 @@ class Elector:
 
     async def run(self) -> None:
         """Compete until ``release``. Raises nothing but cancellation; competes on after a lost Lease."""
+        request_lane.set("lease")
         while self._election.state is not State.STOPPED:
             action = self._election.step(self._loop.time(), self._now())
             self._report()
