@@ -30,7 +30,7 @@ WATCH_TIMEOUT_S = 30.0
 WATCH_JITTER = 1 / 6  # of the timeout, up and down, so that informers do not reconnect together
 WATCH_GRACE_S = 5.0
 SHORT_WATCH_S = 1.0  # a server that ends watches sooner than this must not be asked again at once
-INITIAL_LIMIT_S = 120.0  # for a whole initial list by stream: some millions of objects
+INITIAL_LIMIT_S = 120.0  # for a whole initial list by stream (some millions of objects); then pages
 INITIAL_IDLE_S = 10.0  # a server that pauses an initial list for this long ignores that it was asked for one
 RETRY_BASE_S = 0.1  # doubled with each failure in a row, with full jitter
 RETRY_CAP_S = 3.0  # a returned API server is noticed within this
@@ -135,15 +135,19 @@ class Informer(Generic[V]):
         self._notify(WatchRestarted(self._resource.plural, "ended", 0.0))
         if self._loop.time() - started < SHORT_WATCH_S:
             await asyncio.sleep(next(self._waits))
+        else:
+            self._well()  # a watch in which nothing happened is a good one too
 
     async def _follow_initial(self, query: dict[str, str]) -> None:
         """Read a stream up to the end of the initial list; what comes later is the next watch's, which has a
         server-side end."""
-        stream = self._api.watch(self._resource, self._namespace, query, deadline_s=INITIAL_LIMIT_S)
+        deadline_s = INITIAL_LIMIT_S + WATCH_GRACE_S
+        ends = self._loop.time() + INITIAL_LIMIT_S
+        stream = self._api.watch(self._resource, self._namespace, query, deadline_s=deadline_s)
         async with aclosing(stream) as chunks:
             while self._cursor.phase is Phase.STREAMING:
                 try:
-                    async with asyncio.timeout(INITIAL_IDLE_S):
+                    async with asyncio.timeout_at(min(ends, self._loop.time() + INITIAL_IDLE_S)):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     self._cursor.ended()
@@ -200,8 +204,9 @@ class Informer(Generic[V]):
         self._notify(WatchRestarted(self._resource.plural, _word(error), delay_s, error.message))
         if isinstance(error, Unauthorized):
             now = self._loop.time()
-            since = self._unauthorized_since = self._unauthorized_since or now
-            if now - since > UNAUTHORIZED_LIMIT_S:
+            if self._unauthorized_since is None:
+                self._unauthorized_since = now
+            if now - self._unauthorized_since > UNAUTHORIZED_LIMIT_S:
                 raise error
         await asyncio.sleep(delay_s)
 
