@@ -159,9 +159,8 @@ class Schedule(Generic[K]):
         return delay_s
 
     def forget(self, key: K) -> None:
-        """Forget that ``key`` ever failed or ran. What was asked of it stays asked."""
+        """Forget that ``key`` ever failed. What was asked of it stays asked, spacing included."""
         self._failures.pop(key, None)
-        self._spaced.pop(key, None)
 
     def advance(self, now: float) -> None:
         """Move what has come due into its lane."""
