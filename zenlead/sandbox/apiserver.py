@@ -13,11 +13,10 @@ import msgspec
 from zenlead.sandbox import patches, protobuf, refusals, views
 from zenlead.sandbox.applies import Applies
 from zenlead.sandbox.deletion import Deletion, decode_options
-from zenlead.sandbox.event_views import to_shown
 from zenlead.sandbox.kinds import ACCESS_REVIEWS, NAMESPACES, Kind, find_kind
 from zenlead.sandbox.lists import Page, options_refused, page
 from zenlead.sandbox.objects import HISTORY, Body, Objects, Stored
-from zenlead.sandbox.parsing import Target
+from zenlead.sandbox.parsing import Target, check_shape
 from zenlead.sandbox.rules import rules_by_storage
 from zenlead.sandbox.validation import required
 from zenlead.sandbox.watches import Feed, Render, Streaming, Watches
@@ -153,6 +152,7 @@ class ApiServer:
 
     def _apply(self, target: Target, body: bytes, query: Mapping[str, str]) -> bytes:
         applied, manager = patches.decode_yaml(body), query.get("fieldManager", "")
+        check_shape(target, applied)
         if not manager:
             cause = required("fieldManager", "is required for apply patch")
             raise refusals.invalid(target.kind.resource, target.name, [cause])
@@ -183,12 +183,6 @@ def list_body(kind: Kind, found: Page) -> bytes:
     return msgspec.json.encode(head)[:-1] + b',"items":[' + items + b"]}"
 
 
-def shown_meta(kind: Kind, stored: Stored) -> Body:
-    """The metadata of an object (for tables)."""
-    meta: Body = to_shown(kind, stored.body)["metadata"]
-    return meta
-
-
 def _is_dry_run(query: Mapping[str, str]) -> bool:
     asked = query.get("dryRun", "")
     if asked not in ("", "All"):
@@ -199,6 +193,8 @@ def _is_dry_run(query: Mapping[str, str]) -> bool:
 def _options(body: bytes, query: Mapping[str, str]) -> Body:
     options = decode_options(body)
     if "gracePeriodSeconds" in query:
+        if not query["gracePeriodSeconds"].lstrip("-").isdigit():
+            raise refusals.bad_request("gracePeriodSeconds must be a number")
         options.setdefault("gracePeriodSeconds", int(query["gracePeriodSeconds"]))
     if "propagationPolicy" in query:
         options.setdefault("propagationPolicy", query["propagationPolicy"])

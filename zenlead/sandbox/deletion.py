@@ -7,7 +7,7 @@ Source: Kubernetes concepts "Finalizers", "Garbage collection", "Pod termination
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from zenlead.sandbox.objects import Body, Key, Objects, Stored
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+class _Preconditions(msgspec.Struct):
+    uid: str | None = None
+    resourceVersion: str | None = None
+
+
+class _Options(msgspec.Struct):
+    gracePeriodSeconds: int | None = None
+    preconditions: _Preconditions | None = None
+    propagationPolicy: Literal["Background", "Foreground", "Orphan"] | None = None
+    orphanDependents: bool | None = None
+    dryRun: list[str] | None = None
 
 
 class Deletion:
@@ -220,7 +233,8 @@ def decode_options(body: bytes) -> Body:
     if not body.strip():
         return {}
     try:
-        options: Body = msgspec.json.decode(body, type=dict)
+        options = msgspec.json.decode(body, type=_Options)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise refusals.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
-    return {name: value for name, value in options.items() if value is not None}
+    decoded: Body = msgspec.to_builtins(options)
+    return {name: value for name, value in decoded.items() if value is not None}

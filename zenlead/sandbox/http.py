@@ -8,7 +8,7 @@ Source: Kubernetes API concepts, "Resource URIs" and "Alternate representations 
 from __future__ import annotations
 
 import hmac
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -98,7 +98,7 @@ class HttpServer:
         target = self._target(segments)
         query = dict(request.query)
         if request.method != "GET":
-            return self._changed(request, target, query, await request.read())
+            return self._changed(request, target, query, await _body(request))
         if target.name:
             return self._got(request, target)
         if query.get("watch", "").lower() in ("true", "1"):
@@ -188,17 +188,25 @@ class HttpServer:
     ) -> web.StreamResponse:
         tables = self._tables(request)
         feed = self._server.watch(kind, namespace, query, tables.row if tables is not None else views.whole)
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        async with aclosing(self._server.stream(feed, query)) as chunks:
-            async for chunk in chunks:
-                try:
-                    await response.write(chunk)
-                except ConnectionResetError:
-                    return response
-        await response.write_eof()
+        with closing(feed):
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            response.enable_chunked_encoding()
+            await response.prepare(request)
+            async with aclosing(self._server.stream(feed, query)) as chunks:
+                async for chunk in chunks:
+                    try:
+                        await response.write(chunk)
+                    except ConnectionResetError:
+                        return response
+            await response.write_eof()
         return response
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise refusals.too_large(MAX_BODY_BYTES) from error
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

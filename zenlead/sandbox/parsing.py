@@ -50,13 +50,7 @@ class Target(msgspec.Struct, frozen=True):
 
 def parsed(target: Target, sent: Body, *, patching: bool = False) -> Body:
     """The body in stored spelling, without nulls. Raises Refusal: 400, or 422 for the outcome of a patch."""
-    why = _misfit(target, sent)
-    if why and patching:
-        cause = bad("patch", "", why)
-        details = {"causes": [msgspec.to_builtins(cause)]}
-        raise refusals.Refusal(422, "Invalid", f'"" is invalid: patch: {cause.message}', details=details)
-    if why:
-        raise refusals.bad_request(why)
+    check_shape(target, sent, patching=patching)
     body: Body = without_nulls(sent)
     body.pop("kind", None)
     body.pop("apiVersion", None)
@@ -70,6 +64,17 @@ def parsed(target: Target, sent: Body, *, patching: bool = False) -> Body:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     return to_stored(target.kind, body)
+
+
+def check_shape(target: Target, sent: Body, *, patching: bool = False) -> None:
+    """Whether a body has the types of its kind. Raises Refusal: 400, or 422 for the outcome of a patch."""
+    why = _misfit(target, sent)
+    if why and patching:
+        cause = bad("patch", "", why)
+        details = {"causes": [msgspec.to_builtins(cause)]}
+        raise refusals.Refusal(422, "Invalid", f'"" is invalid: patch: {cause.message}', details=details)
+    if why:
+        raise refusals.bad_request(why)
 
 
 def _misfit(target: Target, sent: Body) -> str:

@@ -142,6 +142,11 @@ def unsupported_media(offered: str, accepted: tuple[str, ...]) -> Refusal:
     return Refusal(415, "UnsupportedMediaType", message)
 
 
+def too_large(limit: int) -> Refusal:
+    """413: the body has more bytes than the server takes."""
+    return Refusal(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
 def not_allowed() -> Refusal:
     """405: the resource exists and does not do this."""
     return Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")

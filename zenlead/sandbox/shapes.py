@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from zenlead.sandbox.objects import Body
 
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 _Texts = dict[str, str] | None
 
 
 class _Owner(msgspec.Struct):
-    apiVersion: str = ""
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
+    apiVersion: str | None = None
+    kind: str | None = None
+    name: str | None = None
+    uid: str | None = None
     controller: bool | None = None
     blockOwnerDeletion: bool | None = None
 
@@ -49,6 +48,14 @@ class _Any(msgspec.Struct):
     metadata: _Meta | None = None
 
 
+class _Condition(msgspec.Struct):
+    type: str
+    status: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    lastTransitionTime: str | None = None
+
+
 class _Port(msgspec.Struct):
     name: str | None = None
     port: int | None = None
@@ -62,19 +69,31 @@ class _ServiceSpec(msgspec.Struct):
     type: str | None = None
     clusterIP: str | None = None
     clusterIPs: list[str] | None = None
+    externalIPs: list[str] | None = None
+    externalName: str | None = None
     selector: _Texts = None
     ports: list[_Port] | None = None
     ipFamilies: list[str] | None = None
     ipFamilyPolicy: str | None = None
+    sessionAffinity: str | None = None
+    externalTrafficPolicy: str | None = None
+    internalTrafficPolicy: str | None = None
+    allocateLoadBalancerNodePorts: bool | None = None
+
+
+class _Conditions(msgspec.Struct):
+    conditions: list[_Condition] | None = None
 
 
 class _Service(_Any):
     spec: _ServiceSpec | None = None
+    status: _Conditions | None = None
 
 
 class _Endpoint(msgspec.Struct):
     addresses: list[str] | None = None
     conditions: dict[str, bool | None] | None = None
+    hostname: str | None = None
     nodeName: str | None = None
     zone: str | None = None
 
@@ -85,19 +104,55 @@ class _Slice(_Any):
     ports: list[_Port] | None = None
 
 
-class _Condition(msgspec.Struct):
-    type: str = ""
-    status: str = ""
+class _ContainerPort(msgspec.Struct):
+    name: str | None = None
+    containerPort: int | None = None
+    protocol: str | None = None
 
 
-class _PodStatus(msgspec.Struct):
+class _Container(msgspec.Struct):
+    name: str | None = None
+    image: str | None = None
+    ports: list[_ContainerPort] | None = None
+
+
+class _Toleration(msgspec.Struct):
+    key: str | None = None
+
+
+class _PodSpec(msgspec.Struct):
+    nodeName: str | None = None
+    restartPolicy: str | None = None
+    terminationGracePeriodSeconds: int | None = None
+    containers: list[_Container] | None = None
+    initContainers: list[_Container] | None = None
+    tolerations: list[_Toleration] | None = None
+    readinessGates: list[dict[str, str]] | None = None
+
+
+class _Ip(msgspec.Struct):
+    ip: str | None = None
+
+
+class _ContainerStatus(msgspec.Struct):
+    name: str
+    ready: bool | None = None
+    restartCount: int | None = None
+    state: dict[str, dict[str, object] | None] | None = None
+
+
+class _PodStatus(_Conditions):
     phase: str | None = None
+    reason: str | None = None
     podIP: str | None = None
-    podIPs: list[_Texts] | None = None
-    conditions: list[_Condition] | None = None
+    podIPs: list[_Ip] | None = None
+    hostIP: str | None = None
+    hostIPs: list[_Ip] | None = None
+    containerStatuses: list[_ContainerStatus] | None = None
 
 
 class _Pod(_Any):
+    spec: _PodSpec | None = None
     status: _PodStatus | None = None
 
 
@@ -105,14 +160,97 @@ class _Config(_Any):
     data: _Texts = None
 
 
+class _LeaseSpec(msgspec.Struct):
+    holderIdentity: str | None = None
+    leaseDurationSeconds: int | None = None
+    leaseTransitions: int | None = None
+
+
+class _Lease(_Any):
+    spec: _LeaseSpec | None = None
+
+
+class _Reference(msgspec.Struct):
+    kind: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    uid: str | None = None
+    apiVersion: str | None = None
+    fieldPath: str | None = None
+
+
+class _Series(msgspec.Struct):
+    count: int | None = None
+
+
+class _Source(msgspec.Struct):
+    component: str | None = None
+    host: str | None = None
+
+
+class _Event(_Any):
+    reason: str | None = None
+    action: str | None = None
+    type: str | None = None
+    reportingInstance: str | None = None
+    series: _Series | None = None
+
+
+class _NewEvent(_Event):
+    note: str | None = None
+    reportingController: str | None = None
+    regarding: _Reference | None = None
+    deprecatedSource: _Source | None = None
+    deprecatedFirstTimestamp: str | None = None
+    deprecatedLastTimestamp: str | None = None
+
+
+class _CoreEvent(_Event):
+    message: str | None = None
+    reportingComponent: str | None = None
+    involvedObject: _Reference | None = None
+    source: _Source | None = None
+    count: int | None = None
+    firstTimestamp: str | None = None
+    lastTimestamp: str | None = None
+
+
+class _NamespaceSpec(msgspec.Struct):
+    finalizers: list[str] | None = None
+
+
+class _Namespace(_Any):
+    spec: _NamespaceSpec | None = None
+    status: dict[str, object] | None = None
+
+
+class _NodeSpec(msgspec.Struct):
+    unschedulable: bool | None = None
+
+
+class _Address(msgspec.Struct):
+    type: str
+    address: str
+
+
+class _NodeStatus(_Conditions):
+    addresses: list[_Address] | None = None
+    nodeInfo: dict[str, object] | None = None
+
+
+class _Node(_Any):
+    spec: _NodeSpec | None = None
+    status: _NodeStatus | None = None
+
+
 _SHAPES: dict[Resource, type[_Any]] = {
     CONFIG_MAPS: _Config,
-    CORE_EVENTS: _Any,
-    EVENTS: _Any,
+    CORE_EVENTS: _CoreEvent,
+    EVENTS: _NewEvent,
     ENDPOINT_SLICES: _Slice,
-    LEASES: _Any,
-    NAMESPACES: _Any,
-    NODES: _Any,
+    LEASES: _Lease,
+    NAMESPACES: _Namespace,
+    NODES: _Node,
     PODS: _Pod,
     SERVICES: _Service,
 }

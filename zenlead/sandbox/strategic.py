@@ -62,18 +62,20 @@ def _merge_object(kind: Kind, path: str, held: Body, patch: Body) -> Body:
     if directive == "delete":
         return {}
     merged = dict(held)
-    if retained := patch.get("$retainKeys"):
+    if (retained := patch.get("$retainKeys")) is not None:
+        retained = _listed(retained)
         merged = {name: value for name, value in merged.items() if name in retained}
     for name, value in patch.items():
         if name.startswith(_DELETE_PRIMITIVES):
             field = name.removeprefix(_DELETE_PRIMITIVES)
-            merged[field] = [one for one in merged.get(field) or () if one not in value]
+            removed = _listed(value)
+            merged[field] = [one for one in merged.get(field) or () if one not in removed]
         elif not name.startswith("$"):
             _merge_field(kind, f"{path}.{name}" if path else name, merged, name, value)
     for name, order in patch.items():
         if name.startswith(_ORDER):
             field = name.removeprefix(_ORDER)
-            _reorder(merged, field, order, merge_key(kind, f"{path}.{field}" if path else field))
+            _reorder(merged, field, _listed(order), merge_key(kind, f"{path}.{field}" if path else field))
     return merged
 
 
@@ -97,7 +99,7 @@ def _merge_list(kind: Kind, path: str, held: list[Body], patch: list[Body], key:
         return [entry for entry in patch if entry != {"$patch": "replace"}]
     result = list(held)
     for entry in patch:
-        if key not in entry:
+        if not isinstance(entry, dict) or key not in entry:
             raise refusals.bad_request(f"map: {entry} does not contain declared merge key: {key}")
         at = next((at for at, one in enumerate(result) if one.get(key) == entry[key]), None)
         if entry.get("$patch") == "delete":
@@ -107,6 +109,12 @@ def _merge_list(kind: Kind, path: str, held: list[Body], patch: list[Body], key:
         else:
             result[at] = _merge_object(kind, path, result[at], entry)
     return result
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise refusals.bad_request("a directive of a strategic merge patch must hold a list")
+    return value
 
 
 def _reorder(merged: Body, field: str, order: list[Any], key: str) -> None:

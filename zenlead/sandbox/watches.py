@@ -50,12 +50,16 @@ class Feed:
         self._matches = matcher(kind, query)
         self._after = 0  # events up to this revision are not for this watcher
         self._unsubscribe: Callable[[], None] | None = None
+        self._open_feeds: set[Feed] | None = None
 
     def __repr__(self) -> str:
         return f"Feed({self.kind.resource.plural}, unread={len(self.lines)}, ended={self.ended})"
 
-    def start(self, revision: int | None, *, initial: bool) -> None:
-        """Begin after ``revision``, or with every object of now. Raises Compacted."""
+    def start(self, revision: int | None, open_feeds: set[Feed], *, initial: bool) -> None:
+        """Begin after ``revision``, or with every object of now. Raises Compacted.
+
+        Until it is closed, the feed is one of ``open_feeds``.
+        """
         if initial or not revision:
             for _, stored in self._objects.find(self.kind.storage, self._namespace):
                 if self._matches is None or self._matches(stored.body):
@@ -68,6 +72,8 @@ class Feed:
                 self._follow(occurrence)
             self._after = revision
         self._unsubscribe = self._objects.subscribe(self._follow)
+        self._open_feeds = open_feeds
+        open_feeds.add(self)
 
     def bookmark(self, *, initial_end: bool = False) -> None:
         """Tell the watcher that it has seen everything up to now."""
@@ -81,12 +87,14 @@ class Feed:
         self.close()
 
     def close(self) -> None:
-        """End the stream after what is unread."""
+        """End the stream after what is unread; whoever opened a feed closes it."""
         self.ended = True
         self.wake.set()
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
+        if self._open_feeds is not None:
+            self._open_feeds.discard(self)
 
     def take(self) -> bytes:
         """Everything unread, as bytes."""
@@ -147,14 +155,12 @@ class Watches:
             feed.fail(refusals.from_the_future(revision, self._objects.revision))
             return feed
         try:
-            feed.start(revision, initial=initial)
+            feed.start(revision, self._open, initial=initial)
         except Compacted as error:
             refusal = refusals.expired(revision or 0, error.oldest)
             if self._gone_on_connect:
                 raise refusal from error
             feed.fail(refusal)
-            return feed
-        self._open.add(feed)
         return feed
 
     async def stream(self, feed: Feed, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
@@ -162,23 +168,19 @@ class Watches:
         loop = asyncio.get_running_loop()
         ends = loop.time() + _timeout_s(query)
         bookmark_at = _next_bookmark(loop.time(), self._bookmark_interval_s, ends)
-        try:
-            while True:
-                if feed.lines:
-                    yield feed.take()
-                    continue
-                if feed.ended or loop.time() >= ends:
-                    return
-                if feed.bookmarks and loop.time() >= bookmark_at:
-                    feed.bookmark()
-                    bookmark_at = _next_bookmark(loop.time(), self._bookmark_interval_s, ends)
-                    continue
-                until = min(ends, bookmark_at) if feed.bookmarks else ends
-                await _wait(feed.wake, until - loop.time())
-                feed.wake.clear()
-        finally:
-            feed.close()
-            self._open.discard(feed)
+        while True:
+            if feed.lines:
+                yield feed.take()
+                continue
+            if feed.ended or loop.time() >= ends:
+                return
+            if feed.bookmarks and loop.time() >= bookmark_at:
+                feed.bookmark()
+                bookmark_at = _next_bookmark(loop.time(), self._bookmark_interval_s, ends)
+                continue
+            until = min(ends, bookmark_at) if feed.bookmarks else ends
+            await _wait(feed.wake, until - loop.time())
+            feed.wake.clear()
 
     def expire(self) -> None:
         """Forget all history and tell every open watch that its version is too old."""
