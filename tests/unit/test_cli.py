@@ -98,7 +98,7 @@ def test_flags_as_go_and_as_unix_write_them(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["bogus"], "unknown command 'bogus'; known: run, demo"),
+        (["bogus"], "unknown command 'bogus'; known: run, config, demo"),
         (["run", "more"], "unexpected 'more' after the command run; see zenlead run --help"),
         (["--qsp", "3"], "unknown flag --qsp; did you mean --qps?"),
         (["--qsp=3"], "unknown flag --qsp; did you mean --qps?"),

@@ -1,0 +1,91 @@
+"""The commands: their names, their flags and what they start.
+
+Knows what each is for. Refuses to know how it works: the controller and the demo are loaded when they run, so
+that ``--help`` answers at once. The rule not to break: a command returns its exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
+from zenlead.cli.arguments import Command, knob_arguments
+from zenlead.knobs import INT_MAX, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zenlead.settings import Settings
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+_ABOUT_KNOBS = """\
+A flag takes its value as --flag=value or --flag value, a BOOL only as --flag=false (--flag alone is true).
+Each is also an environment variable and a key of the YAML file that --config names: --log-level,
+ZEN_LEAD_LOG_LEVEL, logLevel. The flag wins, then the environment, then the file. A DURATION is written as
+in Go: 1m30s, 250ms. Also read: POD_NAME, POD_NAMESPACE, WATCH_NAMESPACE, LOG_LEVEL, NO_COLOR, OTEL_*."""
+_ABOUT_EXIT_CODES = "Exit codes: 0 ok, 1 error, 2 wrong usage."
+
+
+def _run(_: argparse.Namespace, settings: Settings) -> int:
+    status: int = asyncio.run(importlib.import_module("zenlead.controller.run").run(settings))
+    return status
+
+
+def _config(_: argparse.Namespace, settings: Settings) -> int:
+    """A table to read and to cut columns from; no knob is a secret, and nothing but knobs is shown."""
+    rows = [
+        ("FLAG", "VALUE", "FROM"),
+        *((k, text or '""', source) for k, text, source in settings.effective()),
+    ]
+    flags, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for flag, text, source in rows:
+        print(f"{flag:<{flags}}  {text:<{values}}  {source}")
+    return EXIT_OK
+
+
+def _demo(args: argparse.Namespace, _: Settings) -> int:
+    status: int = importlib.import_module("zenlead.sandbox.demo").main(args)
+    return status
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Demo")
+    group.add_argument(
+        "--rounds", metavar="N", type=_rounds, help="stop after N failovers; 1 if one went wrong"
+    )
+    group.add_argument("--hold", action="store_true", help="make no pod fail; leave that to your kubectl")
+
+
+def _rounds(text: str) -> int:
+    try:
+        return whole(1, INT_MAX)(text)
+    except ValueError as refusal:
+        raise argparse.ArgumentTypeError(f"{text!r} {refusal}") from None
+
+
+COMMANDS: Mapping[str, Command] = {
+    "run": Command(
+        "be the controller of a cluster (what zenlead does when no command is given)",
+        knob_arguments,
+        _run,
+        f"{_ABOUT_KNOBS}\n{_ABOUT_EXIT_CODES}",
+    ),
+    "config": Command(
+        "print each setting, its value and where that came from; takes the flags of run",
+        knob_arguments,
+        _config,
+        f"{_ABOUT_KNOBS}\n{_ABOUT_EXIT_CODES}",
+    ),
+    "demo": Command(
+        "show elections and failovers on a small API server inside this process",
+        _demo_arguments,
+        _demo,
+        _ABOUT_EXIT_CODES,
+    ),
+}
