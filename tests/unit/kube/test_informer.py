@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import itertools
+import random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,8 +80,8 @@ def end_of_initial(at: int) -> bytes:
     return line("BOOKMARK", {"metadata": {"resourceVersion": str(at), "annotations": annotations}})
 
 
-# A step of the script answers one request: an error is raised, a list body or chunks are given. A number among
-# the chunks is a pause in seconds; None keeps the stream open and silent until its deadline.
+# A step of the script answers one request: an error is raised, a list body or chunks are given. A number
+# among the chunks is a pause in seconds; None keeps the stream open and silent until its deadline.
 Chunks = list[bytes | float | ApiError | None]
 SYNC: Chunks = [line("ADDED", thing("a", 5)) + end_of_initial(10)]
 QUIET: Chunks = [None]
