@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from zenlead.controller.reconcile import Options, Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
 from zenlead.kube.facts import ElectionChanged, KubeFact
-from zenlead.kube.informer import WATCH_TIMEOUT_S, Informer
+from zenlead.kube.informer import INITIAL_LIMIT_S, WATCH_TIMEOUT_S, Informer
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import LaneWriter, RetryPolicy
 from zenlead.kube.lease import Elector, NoElection
@@ -28,7 +29,7 @@ from zenlead.kube.lru import AsyncLRU
 from zenlead.kube.queue import WorkQueue
 from zenlead.kube.recorder import ObjectReference, Recorder
 from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
-from zenlead.kube.supervise import Heartbeats, supervise
+from zenlead.kube.supervise import Heartbeats, LoopLag, supervise
 from zenlead.kube.watch import Kind
 from zenlead.lead import contract
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice
@@ -91,6 +92,7 @@ class Controller:
         self._notify = notify
         self._stopping = asyncio.Event()
         self.heartbeats = Heartbeats()
+        self.lag = LoopLag()
         self.caches = Caches(parameters.index_limit)
         self.index_cache: AsyncLRU[str, NamespaceIndex] = AsyncLRU(
             "selectors",
@@ -129,6 +131,7 @@ class Controller:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [self._start(group, f"informer {i.name}", i.run) for i in self.informers]
+                tasks.append(self._start(group, "loop lag", self.lag.run))
                 tasks.append(group.create_task(self._begin(group, tasks), name="begin"))
                 await self._stopping.wait()
                 await self._finish_passes()
@@ -148,6 +151,9 @@ class Controller:
     async def _begin(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
         await self._filled()
+        # What the first lists left behind lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
         tasks.append(self._start(group, "elector", self.elector.run))
         tasks.append(self._start(group, "events", self.recorder.run))
         tasks.append(self._start(group, "sweep", self._sweep))
@@ -193,6 +199,7 @@ class Controller:
                 self._enqueue(follow),
                 namespace=namespace,
                 watch_timeout_s=timeout_s,
+                beat=self._heart(f"{kind.resource.plural} {namespace or ''}".strip(), timeout_s),
                 notify=self._notify,
             )
             for namespace in self._parameters.namespaces or (None,)
@@ -205,6 +212,13 @@ class Controller:
             follow = self._enqueue(trigger.node)
             informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=self._notify))
         return informers
+
+    def _heart(self, name: str, watch_timeout_s: float) -> Callable[[], None]:
+        """A sign of life that is missed when it stays out for longer than the longest request may take."""
+        loop = asyncio.get_running_loop()
+        limit_s = 2 * watch_timeout_s + INITIAL_LIMIT_S
+        self.heartbeats.expect(f"informer {name}", limit_s, loop.time())
+        return lambda: self.heartbeats.beat(f"informer {name}", loop.time())
 
     def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
         return lambda change: self.workers.enqueue(follow(change))
@@ -219,6 +233,8 @@ class Controller:
         self._notify(fact)
 
     def _announce(self, source: ServiceView, said: Announcement) -> None:
+        if self._parameters.options.dry_run:
+            return
         related = said.related
         self.recorder.record(
             regarding=ObjectReference("v1", "Service", source.namespace, source.name, source.uid),

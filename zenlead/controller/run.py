@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zenlead.settings import Settings
 
 ELECTION_CONNECTIONS = 2  # a renewal, and the next one should the first hang
+STUCK_S = 30.0  # a pass may wait for retries of several requests; longer than this is no waiting any more
 START_PATIENCE_S = 8.0  # an API server that has not answered by then is called unreachable
 
 
@@ -146,9 +147,17 @@ def alive_checks(controller: Controller) -> Mapping[str, health.Check]:
 
     def tasks() -> str | None:
         stuck = controller.heartbeats.stuck(asyncio.get_running_loop().time())
-        return f"not alive: {', '.join(stuck)}" if stuck else None
+        return f"no sign of life from {', '.join(stuck)}" if stuck else None
 
-    return {"tasks": tasks}
+    def workers() -> str | None:
+        longest_s = controller.queue.longest_running_s()
+        return f"a pass has been running for {longest_s:.0f} s" if longest_s > STUCK_S else None
+
+    def loop() -> str | None:
+        lag_s = controller.lag.worst_s
+        return f"the event loop was {lag_s:.0f} s late" if lag_s > STUCK_S else None
+
+    return {"tasks": tasks, "workers": workers, "loop": loop}
 
 
 def ready_checks(controller: Controller) -> Mapping[str, health.Check]:

@@ -66,6 +66,7 @@ class Informer(Generic[V]):
         namespace: str | None = None,
         watch_timeout_s: float = WATCH_TIMEOUT_S,
         optional: bool = False,
+        beat: Callable[[], None] = lambda: None,
         notify: Callable[[KubeFact], None] = lambda _fact: None,
     ) -> None:
         self._api = api
@@ -74,6 +75,7 @@ class Informer(Generic[V]):
         self._on_change = on_change
         self._namespace = namespace
         self._watch_timeout_s = watch_timeout_s
+        self._beat = beat  # called at least once a watch, while the task is alive
         self._notify = notify
         self._resource = kind.resource
         self._loop = asyncio.get_running_loop()
@@ -101,6 +103,7 @@ class Informer(Generic[V]):
     async def run(self) -> None:
         """Follow the server for ever. Raises Unauthorized when the credentials stay refused."""
         while True:
+            self._beat()
             try:
                 await self._once()
             except ApiError as error:
@@ -160,6 +163,7 @@ class Informer(Generic[V]):
     async def _hand_on(self, events: list[Event[V]]) -> None:
         """Take events over into the store and tell the changes."""
         self._heard_at = self._loop.time()
+        self._beat()
         for event in events:
             match event:
                 case Upsert(view=view):
