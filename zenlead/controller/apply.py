@@ -21,13 +21,14 @@ from zenlead.kube.lane import Lane
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 from zenlead.lead.contract import Reason
 from zenlead.lead.decide import Desired, Serve, Snapshot
+from zenlead.lead.views import SliceView
 from zenlead.lead.wire import WireService, WireSlice, decode
-from zenlead.lead.writes import Create, Delete, Patch, Target, Write, labelled
+from zenlead.lead.writes import Create, Delete, Patch, Target, Write, owned_slices
 
 if TYPE_CHECKING:
     from zenlead.controller.caches import Caches
     from zenlead.kube.store import Store
-    from zenlead.lead.views import Key, ServiceView, SliceView
+    from zenlead.lead.views import Key, ServiceView
 
 RESOURCES: dict[Target, Resource] = {Target.SERVICES: SERVICES, Target.SLICES: ENDPOINT_SLICES}
 Span: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[Any]]
@@ -135,7 +136,7 @@ class Applier:
                 result = _snake(error)
                 if isinstance(write, Create) and isinstance(error, NotFound):
                     raise  # the namespace is gone
-                await self._read_back(write.target, (seen.namespace, write.name))
+                await self._read_back(write, sight)
             except BaseException as error:
                 result = _snake(error)
                 raise
@@ -174,18 +175,19 @@ class Applier:
         self._store(target).wrote(view)
         return view
 
-    async def _read_back(self, target: Target, key: Key) -> None:
-        """See what really is under a name. Raises Stranger for a slice of that name that is not ours."""
+    async def _read_back(self, write: Write, sight: Sight) -> None:
+        """See what really is under a name. Raises Stranger for a slice that is in our way and is not ours."""
+        target, key = write.target, (sight.seen.namespace, write.name)
         try:
             body = await self._reads.get(RESOURCES[target], *key)
         except NotFound:
             self._store(target).deleted(key)
             return
-        wire: Any = WireService if target is Target.SERVICES else WireSlice
-        view = decode(wire, body)
-        if target is Target.SLICES and not labelled(view):
-            raise Stranger(target, key[1])
-        self._store(target).wrote(view)
+        view = self._take(target, body)
+        if isinstance(view, SliceView) and isinstance(sight.desired, Serve):
+            seen = msgspec.structs.replace(sight.seen, slices=(view,))
+            if not owned_slices(seen, sight.desired.policy.leader_name):
+                raise Stranger(target, write.name)
 
     def _tell_written(self, write: Write, sight: Sight) -> None:
         seen, desired = sight.seen, sight.desired

@@ -47,6 +47,10 @@ def _for_source(view: ServiceView | SliceView) -> Iterable[Key]:
     return ((view.namespace, name),) if name else ()
 
 
+def _owner(view: SliceView) -> Iterable[Key]:
+    return ((view.namespace, view.owner.name),) if view.owner is not None else ()
+
+
 def _targets(view: SliceView) -> Iterable[str]:
     return [endpoint.target_uid for endpoint in view.endpoints if endpoint.target_uid]
 
@@ -63,7 +67,9 @@ class Caches:
         self.services: Store[ServiceView] = Store(
             {"sources": _sources, "claims": _claims, "managed": _for_source}
         )
-        self.slices: Store[SliceView] = Store({"managed": _for_source, "targets": _targets, "nodes": _nodes})
+        self.slices: Store[SliceView] = Store(
+            {"managed": _for_source, "owner": _owner, "targets": _targets, "nodes": _nodes}
+        )
         self.pods: Store[PodView] = Store({"namespace": lambda view: (view.namespace,)})
         self.nodes: Store[NodeView] = Store()
 
@@ -99,6 +105,8 @@ class Caches:
             return Snapshot(namespace, name, source, services=managed, slices=slices)
         pods = self._pods(source, index)
         wanted = leader_name(source)
+        # Those whose label was edited away too: the owner says whose they are.
+        slices += tuple(s for s in self.slices.by("owner", (namespace, wanted)) if s not in slices)
         rivals = (s for s in self.services.by("claims", (namespace, wanted)) if s.key != key)
         nodes = dict.fromkeys(pod.node for pod in pods if pod.node)
         zones = ((node, self.nodes.get(("", node))) for node in nodes)

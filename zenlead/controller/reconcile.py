@@ -44,7 +44,7 @@ MAX_ROUNDS = 8
 class Lanes(Protocol):
     """Gives out senders, and the tokens that routine writes cost (kube/lanes.py)."""
 
-    def on(self, lane: Lane, *, service: str = "", credits: int = 0) -> Sender: ...
+    def on(self, lane: Lane, *, service: str = "", credits: int = 0, retries: bool = True) -> Sender: ...
 
     async def try_credit(self) -> bool: ...
 
@@ -93,19 +93,22 @@ class Reconciler:
         """Something urgent came up: give up a routine write of that Service, if one is under way."""
         self._applier.preempt(key)
 
-    async def reconcile(self, snapshot: Callable[[], Snapshot], lane: Lane, seen_at: float) -> Pass:
+    async def reconcile(
+        self, snapshot: Callable[[], Snapshot], lane: Lane, seen_at: float, *, failing: bool = False
+    ) -> Pass:
         """Bring the Service of ``snapshot`` to where it should be, as far as ``lane`` goes.
 
         A pass of the routine lane comes with one credit, and has it still if it wrote nothing. ``seen_at``:
-        the loop time at which the change was seen. Raises ApiError, Stranger, Unsettled, Fenced.
+        the loop time at which the change was seen. ``failing``: an earlier pass failed and a next one is sure
+        to come, so writes need not be tried twice in this one. Raises ApiError, Stranger, Unsettled, Fenced.
         """
         done, applier = Pass(), self._applier
         senders: dict[bool, Sender] = {}
         for _round in range(MAX_ROUNDS):
             seen = snapshot()
             senders = senders or {
-                True: self._lanes.on(Lane.URGENT, service=seen.name),
-                False: self._lanes.on(Lane.ROUTINE, service=seen.name, credits=1),
+                True: self._lanes.on(Lane.URGENT, service=seen.name, retries=not failing),
+                False: self._lanes.on(Lane.ROUTINE, service=seen.name, credits=1, retries=not failing),
             }
             desired = decide(seen, self._wall())
             if not self._options.trust_cache:

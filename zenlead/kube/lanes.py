@@ -79,9 +79,12 @@ class LaneWriter:
         self._in_flight = dict.fromkeys(Lane, 0)
         self._resume_at = dict.fromkeys(Lane, float("-inf"))  # loop time at which a lane's pause ends
 
-    def on(self, lane: Lane, *, service: str = "", credits: int = 0) -> Sender:
-        """A Writer on ``lane``. ``service`` goes into facts; ``credits`` are tokens that the caller holds."""
-        return Sender(self, lane, service, credits)
+    def on(self, lane: Lane, *, service: str = "", credits: int = 0, retries: bool = True) -> Sender:
+        """A Writer on ``lane``. ``service`` goes into facts; ``credits`` are tokens that the caller holds.
+
+        Without ``retries`` each write is tried once: for a caller that comes back by itself.
+        """
+        return Sender(self, lane, service, credits, self.policies[lane].max_attempts if retries else 1)
 
     async def credit(self) -> None:
         """Wait for one token of the routine lane; it is the caller's then, to give to ``on``."""
@@ -145,8 +148,9 @@ class Sender:
     reply was lost ends in AlreadyExists, a patch with a precondition in Conflict: read, then decide.
     """
 
-    def __init__(self, lanes: LaneWriter, lane: Lane, service: str, credits: int) -> None:
+    def __init__(self, lanes: LaneWriter, lane: Lane, service: str, credits: int, attempts: int) -> None:
         self.credits = credits  # tokens of the caller that are not spent yet
+        self._max_attempts = attempts
         self._lanes = lanes
         self._lane = lane
         self._service = service
@@ -205,7 +209,7 @@ class Sender:
         retried = backoff.on_exception(
             backoff.expo,
             (Throttled, Unreachable),
-            max_tries=policy.max_attempts,
+            max_tries=self._max_attempts,
             factor=policy.initial_delay_s,
             max_value=policy.max_delay_s,
             jitter=backoff.full_jitter,

@@ -89,6 +89,10 @@ class WorkQueue(Generic[K]):
         self._settle()
         return delay_s
 
+    def failures(self, key: K) -> int:
+        """How often in a row passes over ``key`` have failed."""
+        return self._schedule.failures(key)
+
     def forget(self, key: K) -> None:
         """Forget that ``key`` ever failed: its next failure counts as the first."""
         self._schedule.forget(key)

@@ -158,6 +158,10 @@ class Schedule(Generic[K]):
         self._place(key, now + delay_s, lane)
         return delay_s
 
+    def failures(self, key: K) -> int:
+        """How often in a row passes over ``key`` have failed."""
+        return self._failures[key].count if key in self._failures else 0
+
     def forget(self, key: K) -> None:
         """Forget that ``key`` ever failed. What was asked of it stays asked, spacing included."""
         self._failures.pop(key, None)
