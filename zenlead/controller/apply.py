@@ -184,7 +184,9 @@ class Applier:
             self._store(target).deleted(key)
             return
         view = self._take(target, body)
-        if isinstance(view, SliceView) and isinstance(sight.desired, Serve):
+        if isinstance(write, Delete) or not isinstance(view, SliceView):
+            return
+        if isinstance(sight.desired, Serve):
             seen = msgspec.structs.replace(sight.seen, slices=(view,))
             if not owned_slices(seen, sight.desired.policy.leader_name):
                 raise Stranger(target, write.name)

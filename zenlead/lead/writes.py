@@ -79,11 +79,11 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
     match desired:
         case Absent():
             return [
-                *(_delete(Target.SLICES, s) for s in _owned_slices(snapshot, "")),
+                *_delete_slices(owned_slices(snapshot, "")),
                 *(_delete(Target.SERVICES, s) for s in _owned_services(snapshot)),
             ]
         case Blocked(withdraw=withdraw):
-            return [_delete(Target.SLICES, s) for s in _owned_slices(snapshot, "")] if withdraw else []
+            return _delete_slices(owned_slices(snapshot, "")) if withdraw else []
         case Serve():
             return _serve(snapshot, desired, conditions)
         case _:
@@ -107,7 +107,7 @@ def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
         return [] if service.terminating else [_delete(Target.SERVICES, service)]
     kept: list[str] = []
     writes: list[Write] = []
-    observed = {s.name: s for s in _owned_slices(snapshot, serve.policy.leader_name)}
+    observed = {s.name: s for s in owned_slices(snapshot, serve.policy.leader_name)}
     for index, name in enumerate(slice_names(serve)):
         kept.append(name)
         wanted = slice_body(serve, index, snapshot.namespace, service.uid)
@@ -115,7 +115,7 @@ def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
     writes += _diff_service(service, serve)
     writes += _diff_condition(service, serve) if conditions else []
     if all(name in observed for name in kept):  # the new routing stands: what an earlier one left may go
-        writes += [_delete(Target.SLICES, s) for s in observed.values() if s.name not in kept]
+        writes += _delete_slices([s for s in observed.values() if s.name not in kept])
         others = (s for s in _owned_services(snapshot) if s.name != serve.policy.leader_name)
         writes += [_delete(Target.SERVICES, s) for s in others]
     return sorted(writes, key=lambda write: not write.urgent)  # stable
@@ -128,7 +128,7 @@ def _owned_services(snapshot: Snapshot) -> list[ServiceView]:
     return [s for s in snapshot.services if owned(s, source) and not s.terminating]
 
 
-def _owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
+def owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
     """Slices of ours. One whose owner is an earlier life of the served leader Service (deleted and made anew)
     is taken over, so that the garbage collector does not interrupt the routing."""
     uids = {s.uid for s in snapshot.services if snapshot.source is not None and owned(s, snapshot.source)}
@@ -234,6 +234,11 @@ def _diff_slice(observed: SliceView | None, wanted: Json, serve: Serve, index: i
         return []
     metadata["resourceVersion"] = observed.resource_version
     return [Patch(Target.SLICES, name, _encode({"metadata": metadata, **body}), urgent=urgent)]
+
+
+def _delete_slices(unwanted: list[SliceView]) -> list[Write]:
+    """What a finalizer holds is not deleted twice."""
+    return [_delete(Target.SLICES, s) for s in unwanted if not s.terminating]
 
 
 # --- shared -------------------------------------------------------------------------------------------------
