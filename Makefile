@@ -40,8 +40,8 @@ lint: $(VENV)/.installed-lint ## Check style and types
 	$(PY) -m mypy
 
 .PHONY: bench
-bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real API server
-	$(PY) -m benchmarks $(ARGS)
+bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real API server (BENCH_ARGS="--services 1000")
+	@$(PY) -m benchmarks $(BENCH_ARGS) $(ARGS)
 
 .PHONY: build-controlplane
 build-controlplane: $(VENV)/.ready ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
