@@ -1,0 +1,190 @@
+"""Whose object it is decides: what zenlead does not own it never touches, whatever its name or labels."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cluster.scene import HTTP_PORTS, eventually
+from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
+
+if TYPE_CHECKING:
+    from tests.cluster.client import Object
+    from tests.cluster.fixtures import StartZenlead
+    from tests.cluster.recorder import Recorder
+    from tests.cluster.scene import Namespace
+
+SLICE = "web-leader"
+OURS = {"app.kubernetes.io/managed-by": "zen-lead", "zen-lead.io/source-service": "web"}
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def owner(name: str, uid: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Service", "name": name, "uid": uid, "controller": True}
+
+
+def strangers(web: Object, other: Object) -> dict[str, Object]:
+    """Metadata (and spec) of Services that stand where the leader Service should be."""
+    uid = web["metadata"]["uid"]
+    return {
+        "no labels, own selector": {"spec": {"selector": {"app": "other"}}},
+        "our label, another source": {"labels": {**OURS, "zen-lead.io/source-service": "other"}},
+        "our labels, no owner": {"labels": OURS},
+        "our labels, another owner": {
+            "labels": OURS,
+            "ownerReferences": [owner("other", other["metadata"]["uid"])],
+        },
+        "our owner, no labels": {"ownerReferences": [owner("web", uid)]},
+        "our labels, owner that does not control": {
+            "labels": OURS,
+            "ownerReferences": [{**owner("web", uid), "controller": False}],
+        },
+    }
+
+
+KINDS = tuple(strangers({"metadata": {"uid": ""}}, {"metadata": {"uid": ""}}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stranger_in_the_way_stays_as_it_is(
+    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead, kind: str
+) -> None:
+    await namespace.pod("web-0")
+    web = await namespace.service("web")
+    other = await namespace.service("other", enabled=False)
+    meta = strangers(web, other)[kind]
+    spec = {"ports": list(HTTP_PORTS), **meta.pop("spec", {})}
+    made = await namespace.client.create(
+        SERVICES, namespace.name, {"metadata": {"name": SLICE, **meta}, "spec": spec}
+    )
+    await zenlead_process()
+    await recorder.wait(lambda r: r.body.get("reason") == "LeaderServiceConflict", "the conflict is told")
+    # Whatever happens then, it is told once and nothing is written.
+    await namespace.pod_status("web-0", ready=False)
+    await namespace.pod_status("web-0", ready=True)
+    await namespace.annotate("web", {"zen-lead.io/sticky": "false"})
+    await recorder.quiet(1.0)
+    assert len(recorder.events("LeaderServiceConflict", regarding="web")) == 1
+    await namespace.annotate("web", {"zen-lead.io/enabled": None})
+    await asyncio.sleep(0.5)
+    await recorder.quiet(0.6)
+    assert await namespace.client.get(SERVICES, namespace.name, SLICE) == made
+    assert [s for s in await namespace.slices_of(SLICE) if "zen-lead" in str(s["metadata"]["labels"])] == []
+    # Once it is out of the way, the name is taken.
+    await namespace.annotate("web", {"zen-lead.io/enabled": "true"})
+    await namespace.client.delete(SERVICES, namespace.name, SLICE)
+    await recorder.wait_leader(SLICE, "web-0")
+
+
+@pytest.mark.parametrize("label", sorted(OURS))
+async def test_a_leader_service_that_lost_its_label_is_a_stranger(
+    web: Namespace, recorder: Recorder, label: str
+) -> None:
+    changed = await web.client.patch(SERVICES, web.name, SLICE, {"metadata": {"labels": {label: None}}})
+    await recorder.wait(lambda r: r.body.get("reason") == "LeaderServiceConflict", "the conflict is told")
+    await recorder.quiet(1.0)
+    assert await web.client.get(SERVICES, web.name, SLICE) == changed
+    assert recorder.leaders(SLICE) == ["web-0"]
+    assert len(recorder.events("LeaderServiceConflict")) == 1
+    await web.client.patch(SERVICES, web.name, SLICE, {"metadata": {"labels": OURS}})
+    started = now()
+    await web.pod_status("web-0", ready=False)
+    await recorder.wait_leader(SLICE, "web-1", since=started)
+
+
+async def test_a_strangers_slice_stays_as_it_is(
+    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead
+) -> None:
+    await namespace.pod("web-0")
+    body = {"metadata": {"name": SLICE}, "addressType": "IPv4", "endpoints": [], "ports": []}
+    made = await namespace.client.create(ENDPOINT_SLICES, namespace.name, body)
+    await namespace.service("web")
+    await zenlead_process()
+    await recorder.wait(lambda r: r.body.get("reason") == "LeaderServiceConflict", "the conflict is told")
+    await recorder.quiet(1.0)
+    assert await namespace.client.get(ENDPOINT_SLICES, namespace.name, SLICE) == made
+    assert len(recorder.events("LeaderServiceConflict")) == 1
+    await namespace.client.delete(ENDPOINT_SLICES, namespace.name, SLICE)
+    await recorder.wait_leader(SLICE, "web-0", timeout_s=40.0)
+
+
+async def test_unrelated_slices_without_anything_in_them_do_no_harm(
+    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead
+) -> None:
+    await namespace.pod("web-0")
+    for name, labels in {"a": {}, "b": {"endpointslice.kubernetes.io/managed-by": "zen-lead"}}.items():
+        body = {
+            "metadata": {"name": f"null-{name}", "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": None,
+            "ports": None,
+        }
+        await namespace.client.create(ENDPOINT_SLICES, namespace.name, body)
+    await namespace.service("empty", enabled=False)  # its own slice has no endpoints
+    await namespace.service("web")
+    await zenlead_process()
+    await recorder.wait_leader(SLICE, "web-0")
+
+
+async def test_names_as_long_as_they_may_be_and_longer(
+    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead
+) -> None:
+    port = "a-port-name-of-exactly-forty-characters1"
+    assert len(port) == 40
+    await namespace.pod("web-0")
+    names = {length: "s" * length for length in (56, 57, 63)}
+    for name in names.values():
+        ports = [{"name": port, "port": 80, "targetPort": "http"}]
+        await namespace.service(name, selector={"app": "web"}, ports=ports)
+    await zenlead_process()
+    routed = await recorder.wait_leader(f"{names[56]}-leader", "web-0")
+    assert routed.body["ports"] == [{"name": port, "port": 8080, "protocol": "TCP"}]
+    for length in (57, 63):
+        await recorder.wait(
+            lambda r, name=names[length]: (
+                r.body.get("reason") == "InvalidService" and r.body["regarding"]["name"] == name
+            ),
+            f"the name of {length} characters is refused",
+        )
+    await namespace.pod_status("web-0", ready=True)
+    await recorder.quiet(1.0)
+    for length in (57, 63):
+        (event,) = recorder.events("InvalidService", regarding=names[length])
+        assert "zen-lead.io/leader-service-name" in event["note"]
+    assert recorder.events("InvalidService", regarding=names[56]) == []
+    # What the event asks for helps.
+    await namespace.annotate(names[63], {"zen-lead.io/leader-service-name": "short"})
+    await recorder.wait_leader("short", "web-0")
+
+
+async def test_two_sources_with_one_name_take_turns(
+    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead
+) -> None:
+    await namespace.pod("web-0")
+    shared = {"zen-lead.io/leader-service-name": "shared"}
+    await namespace.service("web", annotations=shared)
+    await zenlead_process()
+    await recorder.wait_leader("shared", "web-0")
+    await namespace.service("api", annotations=shared, selector={"app": "web"})
+    await recorder.wait(
+        lambda r: r.body.get("reason") == "InvalidService" and r.body["regarding"]["name"] == "api", "told"
+    )
+    await recorder.quiet(0.6)
+    assert len(recorder.events("InvalidService")) == 1
+    await namespace.annotate("web", {"zen-lead.io/enabled": None})
+
+    async def taken_over() -> bool:
+        service = await namespace.client.find(SERVICES, namespace.name, "shared")
+        slices = await namespace.slices_of("shared")
+        return (
+            service is not None
+            and service["metadata"]["labels"]["zen-lead.io/source-service"] == "api"
+            and [len(s["endpoints"] or ()) for s in slices] == [1]
+        )
+
+    await eventually(taken_over, "the second source has the name")
