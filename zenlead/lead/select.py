@@ -66,23 +66,33 @@ def ripe_at(pod: PodView, policy: Policy) -> float:
 
 
 def address(pod: PodView, family: str) -> str | None:
-    """The pod's first address of ``family`` (IPv4 or IPv6) that a slice may carry."""
-    return next((ip for ip in pod.ips if family_of(ip) == family), None)
+    """The pod's first address of ``family`` (IPv4 or IPv6) that a slice may carry, in canonical form."""
+    usable = (_usable(ip) for ip in pod.ips)
+    return next((canonical for known, canonical in filter(None, usable) if known == family), None)
 
 
-@lru_cache(maxsize=4096)  # pods keep their address for life, and it is asked for in every pass
 def family_of(ip: str) -> str | None:
     """``IPv4`` or ``IPv6``; None for what the API server refuses in a slice (and for what is no address).
 
-    Refused, as by the EndpointSlice validation: unspecified, loopback, link-local and link-local multicast.
+    Refused, as by the EndpointSlice validation: unspecified, loopback, link-local, multicast, and IPv4 dressed
+    as IPv6.
     """
+    usable = _usable(ip)
+    return usable[0] if usable else None
+
+
+@lru_cache(maxsize=4096)  # pods keep their address for life, and it is asked for in every pass
+def _usable(ip: str) -> tuple[str, str] | None:
+    """The family and the canonical form of an address that a slice may carry."""
     try:
         parsed = ipaddress.ip_address(ip)
     except ValueError:
         return None
     if parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local or parsed.is_multicast:
         return None
-    return f"IPv{parsed.version}"
+    if isinstance(parsed, ipaddress.IPv6Address) and (parsed.ipv4_mapped or parsed.scope_id):
+        return None
+    return f"IPv{parsed.version}", parsed.compressed
 
 
 STRATEGIES: dict[str, Callable[[PodView], tuple[Any, ...]]] = {

@@ -90,11 +90,16 @@ def test_an_empty_selector_selects_nothing() -> None:
         "::",
         "224.0.0.1",
         "ff02::1",
+        "::ffff:10.1.0.10",
         "",
     ],
 )
 def test_addresses_that_no_slice_may_carry_have_no_family(ip: str) -> None:
     assert family_of(ip) is None
+
+
+def test_an_address_is_written_in_the_form_that_slices_take() -> None:
+    assert address(pod("web-0", ips=("FD00:0:0::0A",)), "IPv6") == "fd00::a"
 
 
 @pytest.mark.parametrize("ip", ["169.254.10.1", "127.0.0.1", UNSPECIFIED, "224.0.0.251"])

@@ -15,6 +15,7 @@ from zenlead.controller.facts import (
     ServiceState,
     TimedOut,
     WriteDone,
+    WritePlanned,
 )
 from zenlead.kube.facts import (
     CacheLoaded,
@@ -59,6 +60,7 @@ CASES: list[tuple[Any, str, str]] = [
     (LeaderMoved("t1", "web", "web-0", "web-1", "notReady", 7, 0.01234), "info", "leader.changed"),
     (LeaderMoved("t1", "web", "", "web-1", "elected", 1, 0.01), "info", "leader.changed"),
     (ServiceForgotten("t1", "web"), "info", "service.forgotten"),
+    (WritePlanned("t1", "web", "services", "create", "web-leader", "{}"), "info", "write.planned"),
     (
         Reconciled("t1", "web", "error", 0.1, error_type="conflict", error="why"),
         "warning",
