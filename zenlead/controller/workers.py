@@ -127,6 +127,8 @@ class Workers:
             done = await self._pass(key, lane, seen_at)
         except Fenced:
             fact = msgspec.structs.replace(fact, result="fenced")
+            if self._leading.is_set():  # it was renewed after all, so nobody else will look at the key
+                self._queue.retry(key, lane)
             return False
         except Preempted:
             fact = msgspec.structs.replace(fact, result="preempted")
@@ -134,6 +136,9 @@ class Workers:
         except (ApiError, Stranger, Unsettled) as error:
             fact = self._failed(fact, key, lane, error)
             return False
+        except asyncio.CancelledError:
+            fact = msgspec.structs.replace(fact, result="cancelled")
+            raise
         except Exception as error:
             fact = self._failed(fact, key, lane, error)
             raise  # a bug: the worker is restarted by its supervisor, the key is tried again later
