@@ -169,6 +169,11 @@ class Scene:
     async def patch(self, resource: Resource, name: str, body: Json, *, subresource: str = "") -> None:
         await self.box.api.patch(resource, NS, name, msgspec.json.encode(body), subresource=subresource)
 
+    async def patch_source(self, *, enabled: str | None) -> None:
+        """Opt in or out."""
+        await self.patch(SERVICES, "web", {"metadata": {"annotations": {contract.ENABLED: enabled}}})
+        await self.sync()
+
     async def remove(self, resource: Resource, name: str) -> None:
         await self.box.api.delete(resource, NS, name, b'{"gracePeriodSeconds":0}')
 

@@ -1,0 +1,400 @@
+"""From the queue to a pass and back: no key is lost or kept, and a standby does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.unit.controller.scene import Scene
+from zenlead.controller.caches import Selectors
+from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
+from zenlead.controller.reconcile import Pass
+from zenlead.controller.workers import Rooms, Workers, places
+from zenlead.kube.errors import Forbidden, Unreachable
+from zenlead.kube.lane import Lane
+from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced
+from zenlead.kube.lru import AsyncLRU
+from zenlead.kube.queue import WorkQueue
+from zenlead.kube.resources import ENDPOINT_SLICES
+from zenlead.lead import contract
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from zenlead.controller.selectors import NamespaceIndex
+    from zenlead.lead.decide import Snapshot
+
+pytestmark = pytest.mark.virtual_clock
+
+URGENT, ROUTINE = Lane.URGENT, Lane.ROUTINE
+WEB = ("t1", "web")
+
+
+class Scripted:
+    """In place of a Reconciler: each pass does the next thing of the script, then ``Pass()`` for ever."""
+
+    def __init__(self, *script: Any) -> None:
+        self.script = list(script)
+        self.passes: list[tuple[float, str, str]] = []  # loop time, Service, lane
+        self.preempted: list[tuple[str, str]] = []
+        self.takes_s = 0.0
+        self.running = 0
+        self.most_running = 0
+
+    def preempt(self, key: tuple[str, str]) -> None:
+        self.preempted.append(key)
+
+    async def reconcile(
+        self, snapshot: Callable[[], Snapshot], lane: Lane, seen_at: float, *, failing: bool = False
+    ) -> Pass:
+        seen = snapshot()
+        self.passes.append((asyncio.get_running_loop().time(), seen.name, lane.label))
+        step = self.script.pop(0) if self.script else Pass()
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        try:
+            await asyncio.sleep(self.takes_s)
+        finally:
+            self.running -= 1
+        if isinstance(step, BaseException):
+            raise step
+        assert isinstance(step, Pass)
+        return step
+
+    def times(self) -> list[float]:
+        return [at for at, _, _ in self.passes]
+
+
+class Shop:
+    """Workers on a Scripted or real reconciler, over the caches of a Scene."""
+
+    def __init__(self, scene: Scene, reconciler: Any = None) -> None:
+        self.scene = scene
+        self.facts: list[ControllerFact] = []
+        self.loads = 0
+        self.load_takes_s = 0.0
+        cache: AsyncLRU[str, NamespaceIndex] = AsyncLRU(
+            "selectors", self._load, max_entries=10, load_timeout_s=1.0
+        )
+        self.selectors = Selectors(scene.caches, cache)
+        self.queue: WorkQueue[tuple[str, str]] = WorkQueue(jitter=lambda: 1.0)
+        self.reconciler = reconciler or scene.reconciler
+        rooms = Rooms(scene.caches, self.selectors, self.reconciler, scene.lanes)
+        self.workers = Workers(rooms, self.queue, wall=scene.wall, notify=self.facts.append)
+
+    async def _load(self, namespace: str) -> NamespaceIndex:
+        self.loads += 1
+        await asyncio.sleep(self.load_takes_s)
+        return await self.scene.caches.load_index(namespace)
+
+    @contextlib.asynccontextmanager
+    async def open(self, *, urgent: int = 1, routine: int = 1) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.workers.urgent()) for _ in range(urgent)]
+            tasks += [group.create_task(self.workers.routine()) for _ in range(routine)]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    def results(self) -> list[str]:
+        return [fact.result for fact in self.facts if isinstance(fact, Reconciled)]
+
+    def at_rest(self) -> bool:
+        """Nothing is remembered of any key."""
+        return len(self.queue._schedule) == 0 and not self.workers._seen_at
+
+
+def shop(*script: Any, **scene: Any) -> Shop:
+    return Shop(Scene(**scene), Scripted(*script))
+
+
+async def test_a_key_is_worked_on_in_its_lane() -> None:
+    s = shop()
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT, ("t1", "api"): ROUTINE})
+        await asyncio.sleep(1)
+        assert sorted(s.reconciler.passes) == [(0.0, "api", "routine"), (0.0, "web", "urgent")]
+        assert s.reconciler.preempted == [WEB]
+        await asyncio.sleep(5)
+        assert s.at_rest()
+
+
+async def test_a_standby_remembers_nothing() -> None:
+    s = shop()
+    async with s.open():
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(60)
+        assert (s.reconciler.passes, s.at_rest()) == ([], True)
+        s.workers.lead()
+        await asyncio.sleep(60)
+        assert s.reconciler.passes == [], "nothing is known, so nothing is looked at"
+
+
+async def test_whoever_takes_over_looks_at_everything_urgently() -> None:
+    scene = await Scene().begin("web-0")
+    await scene.pass_()
+    await scene.service("api")
+    await scene.service("quiet", annotations={contract.ENABLED: "false"})
+    await scene.sync()
+    s = Shop(scene, Scripted())
+    async with s.open():
+        s.workers.lead()
+        await asyncio.sleep(1)
+        assert {(name, lane) for _, name, lane in s.reconciler.passes} == {
+            ("web", "urgent"),
+            ("api", "urgent"),
+        }
+
+
+async def test_what_is_left_of_ours_is_looked_at_too() -> None:
+    """The source opted out while nobody led."""
+    scene = await Scene().begin("web-0")
+    await scene.pass_()
+    await scene.patch_source(enabled="false")
+    s = Shop(scene)
+    async with s.open():
+        s.workers.lead()
+        await asyncio.sleep(5)
+        assert await scene.names(ENDPOINT_SLICES) == set()
+
+
+async def test_without_the_lease_no_key_is_taken_and_none_is_kept() -> None:
+    s = shop()
+    async with s.open():
+        s.workers.lead()
+        await asyncio.sleep(1)
+        s.workers.follow()
+        s.queue.add(WEB, URGENT)  # as a retry or a wake-up that comes due
+        s.queue.add(("t1", "api"), ROUTINE)
+        await asyncio.sleep(60)
+        assert (s.reconciler.passes, s.at_rest()) == ([], True)
+
+
+async def test_a_failing_key_is_tried_again_ever_more_slowly() -> None:
+    s = shop(*[Unreachable("down", status=500)] * 12)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(300)
+        times = s.reconciler.times()
+        waits = [b - a for a, b in itertools.pairwise(times)]
+        assert len(waits) == 12
+        assert waits == sorted(waits)
+        assert waits[0] < 0.2
+        assert 10 < waits[-1] <= 31
+        assert s.results() == ["error"] * 12 + ["success"]
+        assert s.at_rest(), "success makes the failures forgotten"
+    assert {f.error_type for f in s.facts if isinstance(f, Reconciled)} == {"Unreachable", ""}
+
+
+async def test_a_terminating_namespace_drops_the_key_quietly() -> None:
+    terminating = Forbidden("being terminated", status=403, causes=("NamespaceTerminating",))
+    s = shop(Unreachable("down"), terminating)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: ROUTINE})
+        await asyncio.sleep(120)
+        assert len(s.reconciler.passes) == 2
+        assert s.results() == ["error", "dropped"]
+        assert s.at_rest(), "the earlier failure is remembered for ever"
+
+
+async def test_other_refusals_are_tried_again() -> None:
+    s = shop(Forbidden("rbac", status=403))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: ROUTINE})
+        await asyncio.sleep(10)
+        assert s.results() == ["error", "success"]
+
+
+async def test_a_write_that_was_cut_by_a_short_authority_is_not_forgotten_by_who_still_leads() -> None:
+    """The Lease was renewed in time after all: nobody takes over, so nobody else looks at the key."""
+    s = shop(Fenced("cut"))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(30)
+        assert s.results() == ["fenced", "success"]
+        assert s.at_rest()
+
+
+async def test_who_lost_the_lease_leaves_the_key_to_the_next_holder() -> None:
+    s = shop(Fenced("lost"))
+    s.reconciler.takes_s = 1.0
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(0.5)
+        s.workers.follow()
+        await asyncio.sleep(60)
+        assert s.results() == ["fenced"]
+        assert s.at_rest()
+
+
+async def test_a_bug_ends_the_worker_and_gives_the_key_back() -> None:
+    s = shop(ZeroDivisionError("a bug"))
+    s.workers.lead()
+    s.workers.enqueue({WEB: URGENT})
+    with pytest.raises(ZeroDivisionError):
+        await s.workers.urgent()
+    assert s.results() == ["error"]
+    async with s.open():
+        await asyncio.sleep(5)
+        assert s.results() == ["error", "success"]
+        assert s.at_rest()
+
+
+async def test_a_cancelled_pass_gives_its_key_back() -> None:
+    s = shop()
+    s.reconciler.takes_s = 60.0
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(1)
+    assert s.queue.longest_running_s() == 0.0
+    assert "success" not in s.results(), "it did not succeed"
+    async with asyncio.timeout(1):
+        await s.workers.idle()
+
+
+async def test_what_happens_during_a_pass_is_looked_at_after_it() -> None:
+    s = shop()
+    s.reconciler.takes_s = 1.0
+    async with s.open(urgent=4):
+        s.workers.lead()
+        for _ in range(4):
+            s.workers.enqueue({WEB: URGENT})
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(10)
+        assert s.reconciler.times() == [0.0, 1.0]
+        assert s.reconciler.most_running == 1
+
+
+async def test_what_the_urgent_lane_leaves_is_the_routine_lanes() -> None:
+    s = shop(Pass(writes=1, more=True))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(5)
+        assert [lane for _, _, lane in s.reconciler.passes] == ["urgent", "routine"]
+        assert s.results() == ["requeue", "success"]
+
+
+async def test_a_pass_that_asks_to_be_woken_is() -> None:
+    s = shop()
+    s.reconciler.script.append(Pass(wake_at=s.scene.wall() + 7.5))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: ROUTINE})
+        await asyncio.sleep(60)
+        assert s.reconciler.times() == [0.0, 7.5]
+
+
+async def test_a_time_that_is_past_wakes_at_once() -> None:
+    s = shop()
+    s.reconciler.script.append(Pass(wake_at=s.scene.wall() - 100))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: ROUTINE})
+        await asyncio.sleep(60)
+        assert s.reconciler.times() == [0.0, 0.0]
+
+
+async def test_no_key_is_held_while_waiting_for_a_credit() -> None:
+    s = shop(*[Pass(writes=1)] * 3, qps=0.1, burst=1)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({("t1", name): ROUTINE for name in ("a", "b")})
+        await asyncio.sleep(5)  # a has been done; the worker waits for its second credit
+        assert len(s.reconciler.passes) == 1
+        s.workers.enqueue({("t1", "b"): URGENT})
+        await asyncio.sleep(0.1)
+        assert s.reconciler.passes[-1][1:] == ("b", "urgent"), "the key was free for the urgent lane"
+
+
+async def test_a_pass_that_wrote_nothing_keeps_its_credit() -> None:
+    s = shop(qps=0.001, burst=1)
+    async with s.open():
+        s.workers.lead()
+        for _ in range(20):
+            s.workers.enqueue({WEB: ROUTINE})
+            await asyncio.sleep(2)
+        assert len(s.reconciler.passes) == 20
+
+
+async def test_routine_writes_keep_the_pace_and_urgent_ones_do_not_wait() -> None:
+    s = shop(*[Pass(writes=1)] * 40, qps=1, burst=1)
+    async with s.open(routine=4):
+        s.workers.lead()
+        s.workers.enqueue({("t1", f"s{i}"): ROUTINE for i in range(10)})
+        await asyncio.sleep(0.5)
+        s.workers.enqueue({("t1", f"u{i}"): URGENT for i in range(10)})
+        await asyncio.sleep(0.1)
+        assert sum(lane == "urgent" for _, _, lane in s.reconciler.passes) == 10
+        await asyncio.sleep(20)
+        routine = [at for at, _, lane in s.reconciler.passes if lane == "routine"]
+        assert len(routine) == 10
+        assert routine[-1] >= 8
+
+
+async def test_the_time_in_the_queue_is_told() -> None:
+    s = shop()
+    s.workers.lead()
+    s.workers.enqueue({WEB: URGENT})
+    await asyncio.sleep(3)
+    async with s.open():
+        await asyncio.sleep(1)
+    (fact,) = [f for f in s.facts if isinstance(f, Reconciled)]
+    assert (fact.waited_s, fact.lane, fact.namespace, fact.service) == (3.0, "urgent", "t1", "web")
+
+
+async def test_an_index_that_does_not_load_in_time_is_told_and_the_pass_goes_on() -> None:
+    s = shop()
+    s.load_takes_s = 5.0
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(4)
+        assert [f for f in s.facts if isinstance(f, TimedOut)] == [TimedOut("t1", "cache_update")]
+        assert s.results() == ["success"]
+
+
+async def test_shutdown_ends_the_workers() -> None:
+    s = shop()
+    s.workers.lead()
+    async with asyncio.timeout(1), asyncio.TaskGroup() as group:
+        group.create_task(s.workers.urgent())
+        group.create_task(s.workers.routine())
+        await asyncio.sleep(0.1)
+        s.queue.shutdown()
+
+
+async def test_a_failover_from_the_queue_to_the_slice() -> None:
+    scene = await Scene(qps=1, burst=1).begin("web-0", "web-1")
+    s = Shop(scene)
+    async with s.open():
+        s.workers.lead()
+        await asyncio.sleep(30)
+        assert await scene.routes() == ["web-0"]
+        scene.forget()
+        await scene.ready("web-0", now=False)
+        await scene.sync()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(0.01)
+        assert await scene.routes() == ["web-1"]
+        assert scene.api.writes()[0] == ("patch", "endpointslices")
+        await asyncio.sleep(30)
+        assert scene.api.writes() == [("patch", "endpointslices"), ("patch", "services")]
+        assert s.at_rest()
+
+
+def test_the_lanes_have_their_places() -> None:
+    assert places(7) == {URGENT: URGENT_IN_FLIGHT, ROUTINE: 7}
