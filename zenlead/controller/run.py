@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -80,7 +81,9 @@ async def run(settings: Settings) -> int:
         ears.append(metrics.observe)
         await stack.enter_async_context(serving(settings, metrics, controller))
         _stop_on_signals(controller)
-        log.info("controller.started", version=__version__, server=api.host, kubernetes=version)
+        server = urlsplit(api.host)  # a path may hold what only the holder of the kubeconfig should know
+        where = f"{server.scheme}://{server.netloc.rpartition('@')[2]}"
+        log.info("controller.started", version=__version__, server=where, kubernetes=version)
         await controller.run()
         log.info("controller.stopped")
     return 0

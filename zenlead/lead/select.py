@@ -74,8 +74,8 @@ def address(pod: PodView, family: str) -> str | None:
 def family_of(ip: str) -> str | None:
     """``IPv4`` or ``IPv6``; None for what the API server refuses in a slice (and for what is no address).
 
-    Refused, as by the EndpointSlice validation: unspecified, loopback, link-local, multicast; and IPv4 that is
-    dressed as IPv6.
+    Refused, as by the EndpointSlice validation: unspecified, loopback, link-local, multicast; and IPv4 in the
+    form of IPv6.
     """
     usable = _usable(ip)
     return usable[0] if usable else None
