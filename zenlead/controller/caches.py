@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable  # noqa: TC003 - part of the index functions' type
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from zenlead.controller.selectors import NamespaceIndex, matching
 from zenlead.kube.store import Store
 from zenlead.lead import contract
-from zenlead.lead.decide import Snapshot
+from zenlead.lead.decide import Snapshot, read_routed
 from zenlead.lead.select import selected
 
 if TYPE_CHECKING:
@@ -104,23 +106,28 @@ class Caches:
         if source is None or not is_source(source):
             return Snapshot(namespace, name, source, services=managed, slices=slices)
         pods = self._pods(source, index)
-        wanted = leader_name(source)
+        policy = contract.parse_policy(name, source.annotations)
+        wanted = policy.leader_name
         # Those whose label was edited away too: the owner says whose they are.
         slices += tuple(s for s in self.slices.by("owner", (namespace, wanted)) if s not in slices)
         rivals = (s for s in self.services.by("claims", (namespace, wanted)) if s.key != key)
         nodes = dict.fromkeys(pod.node for pod in pods if pod.node)
         zones = ((node, self.nodes.get(("", node))) for node in nodes)
-        return Snapshot(
+        seen = Snapshot(
             namespace,
             name,
             source,
             pods=pods,
-            routed_pod=self._routed_pod(namespace, managed, slices),
             at_name=self.services.get((namespace, wanted)),
             services=managed,
             slices=slices,
             rivals=tuple(rivals),
             zones=tuple((node, view.zone) for node, view in zones if view is not None),
+        )
+        # By name and whether it is selected or not: the decision compares the UID.
+        routed = read_routed(seen, policy).name
+        return msgspec.structs.replace(
+            seen, routed_pod=self.pods.get((namespace, routed)) if routed else None
         )
 
     def _pods(self, source: ServiceView, index: NamespaceIndex | None) -> tuple[PodView, ...]:
@@ -130,15 +137,6 @@ class Caches:
             return tuple(pod for pod in everyone if selected(source.selector, pod.labels))
         found = (self.pods.get((source.namespace, name)) for name in members)
         return tuple(pod for pod in found if pod is not None)
-
-    def _routed_pod(
-        self, namespace: str, services: tuple[ServiceView, ...], slices: tuple[SliceView, ...]
-    ) -> PodView | None:
-        """The pod that our objects point to, by name: the decision compares the UID."""
-        names = [endpoint.target_name for s in slices for endpoint in s.endpoints]
-        names += [s.annotations.get(contract.LEADER_POD_NAME, "") for s in services]
-        found = (self.pods.get((namespace, name)) for name in names if name)
-        return next((pod for pod in found if pod is not None), None)
 
 
 class Selectors:

@@ -9,7 +9,8 @@ import msgspec
 
 
 class Reconciled(msgspec.Struct, frozen=True):
-    """One pass over one Service ended. ``result``: success, error, requeue, fenced."""
+    """One pass over one Service ended. ``result``: success, error, requeue, fenced, preempted, dropped,
+    cancelled."""
 
     namespace: str
     service: str
