@@ -97,7 +97,7 @@ async def measure(plane: ControlPlane, told: argparse.Namespace) -> dict[str, An
 
 
 async def _scenarios(arena: Arena, told: argparse.Namespace, chosen: set[str], done: dict[str, Any]) -> None:
-    compile_modules(arena.plane)
+    await _timed(arena, "compiling", compile_modules(arena.plane))
     await create_nodes(arena.client)
     memory: list[dict[str, Any]] = []
     if "small" in chosen:

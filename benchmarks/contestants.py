@@ -148,9 +148,11 @@ class Zenlead(ZenleadProcess):
             raise RuntimeError(f"zenlead ended with {self.exit_code}: {self.lines[-5:]}")
 
 
-def compile_modules(plane: ControlPlane) -> None:
-    """So that the first start is not the only one that compiles."""
-    command = [sys.executable, "-m", "compileall", "-q", str(ROOT / "zenlead")]
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(plane.folder / "pycache")}
-    stop_after = spawn(command, log=plane.logs / "compile.log", env=env)
-    stop_after.wait()
+async def compile_modules(plane: ControlPlane) -> None:
+    """One start whose only use is that the later ones find everything compiled, libraries too."""
+    zenlead = Zenlead(plane)
+    try:
+        await zenlead.ready()
+        await zenlead.wait_stopped()
+    finally:
+        zenlead.close()

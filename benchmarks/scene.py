@@ -78,11 +78,11 @@ class Group:
             await self._client.send("DELETE", resource.path(self.namespace), options)
 
     async def _pod(self, service: str, pod: str) -> None:
-        await self._client.send("POST", PODS.path(self.namespace), encode(_pod_body(service, pod)))
+        await self._client.send("POST", PODS.path(self.namespace), encode(pod_body(service, pod)))
         await self._status(pod, ready=True)
 
     async def _status(self, pod: str, *, ready: bool) -> None:
-        body = encode({"status": _pod_status(self.addresses[pod], ready=ready)})
+        body = encode({"status": pod_status(self.addresses[pod], ready=ready)})
         await self._client.send("PATCH", PODS.path(self.namespace, pod, "status"), body, MERGE_PATCH)
 
     async def _service(self, service: str) -> None:
@@ -144,7 +144,7 @@ def endpoint(namespace: str, pod: str, address: str) -> dict[str, object]:
     }
 
 
-def _pod_body(service: str, pod: str) -> dict[str, object]:
+def pod_body(service: str, pod: str) -> dict[str, object]:
     """A pod of the size that Deployments make (some 6 KB as JSON, with what the server adds)."""
     probe = {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 5, "failureThreshold": 3}
     container = {
@@ -178,7 +178,7 @@ def _pod_body(service: str, pod: str) -> dict[str, object]:
     }
 
 
-def _pod_status(address: str, *, ready: bool) -> dict[str, object]:
+def pod_status(address: str, *, ready: bool) -> dict[str, object]:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     told = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
     conditions = [
