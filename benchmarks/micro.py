@@ -161,9 +161,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     told = parser.parse_args()
     cases = asyncio.run(measure(told.services))
-    print(
-        f"| step | processor time, us | wall time, us |\n| --- | --- | --- |  load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"{told.services} Services, load {os.getloadavg()[0]:.1f}\n")
+    print("| step | processor time, us | wall time, us |\n| --- | --- | --- |")
     for case in cases:
         wall = "-" if case.wall_us is None else f"{case.wall_us:.1f}"
         print(f"| {case.name} | {case.cpu_us:.1f} | {wall} |")
