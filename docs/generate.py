@@ -1,0 +1,84 @@
+"""Writes the tables of docs/ that follow from the code, when run; a test holds the pages to them.
+
+Knows Markdown and where a table goes (between two marks in its page). Refuses to know any setting or metric
+by name. The rule not to break: no table cell that the code could say is written by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zenlead.observe.metrics import Build, Metrics
+from zenlead.observe.scrape import Scrape
+from zenlead.settings import KNOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from zenlead.knobs import Knob
+
+DOCS = Path(__file__).resolve().parent
+SCRAPE_TIMEOUT_S = 1.0  # of a scrape that never comes
+
+
+def settings_table() -> str:
+    """All knobs, a table for each group."""
+    parts = []
+    for group, knobs in groupby(KNOBS, key=lambda k: k.group):
+        parts.append(f"### {group}\n\n" + table(("Flag", "Default", "What it does"), map(_setting, knobs)))
+    return "\n".join(parts)
+
+
+def _setting(k: Knob) -> tuple[str, str, str]:
+    also = f" Read from `{k.also_env}` too." if k.also_env else ""
+    default = f"`{k.default}`" if k.default else "none"
+    return f"`--{k.flag}`", default, f"{k.help[0].upper()}{k.help[1:]}.{also}"
+
+
+def metrics_table() -> str:
+    """All metrics of a running controller, by name."""
+    return table(("Metric", "Type", "Labels", "What it tells"), sorted(set(_metrics())))
+
+
+def _metrics() -> Iterator[tuple[str, str, str, str]]:
+    metrics = Metrics(build=Build(version=""), now=time.time, monotonic=time.monotonic)
+    Scrape(metrics, SCRAPE_TIMEOUT_S).close()  # adds its own
+    # The library tells names and types to everybody, and the labels of a metric without samples to nobody.
+    collectors: Iterable[Any] = metrics.registry._collector_to_names
+    for collector in collectors:
+        for family in collector.collect():
+            labels = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
+            name = family.name + ("_total" if family.type == "counter" else "")
+            listed = ", ".join(f"`{label}`" for label in labels) or "none"
+            yield f"`{name}`", family.type, listed, family.documentation
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table; cells hold no ``|``."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+TABLES = {"configuration.md": ("settings", settings_table), "metrics.md": ("metrics", metrics_table)}
+
+
+def generated(page: str) -> str:
+    """The page ``page`` of docs/ as it should be: its text by hand, its table anew."""
+    name, render = TABLES[page]
+    text = (DOCS / page).read_text()
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise ValueError(f"docs/{page} has no place for its table: {begin.strip()} … {end}")
+    return f"{before}{begin}\n{render()}\n{end}{after}"
+
+
+if __name__ == "__main__":
+    for page in TABLES:
+        (DOCS / page).write_text(generated(page))
+        print(f"docs/{page}", file=sys.stderr)

@@ -1,0 +1,130 @@
+"""The pages say what the code does: tables, names, flags, commands and links cannot drift unseen."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from zenlead.cli.commands import COMMANDS
+from zenlead.lead import contract
+from zenlead.lead.contract import Reason, Routing
+from zenlead.settings import KNOBS, load
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
+FLAGS_OF_OTHERS = {"--for"}  # kubectl's
+WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def marked(page: str, name: str) -> str:
+    """What stands between ``<!-- name:begin -->`` and its end."""
+    text = (ROOT / page).read_text()
+    found = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.DOTALL)
+    assert found, f"{page} has no {name}"
+    return found[1]
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "metrics.md"])
+def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
+    assert (ROOT / "docs" / page).read_text() == generate.generated(page), "run: python docs/generate.py"
+
+
+def test_the_tables_hold_everything(generate: Any) -> None:
+    settings, metrics = generate.settings_table(), generate.metrics_table()
+    for k in KNOBS:
+        assert f"| `--{k.flag}` |" in settings
+    for name in (
+        "failover_count_total",
+        "leader_services_total",
+        "scrape_duration_seconds",
+        "cache_hits_total",
+    ):
+        assert metrics.count(f"| `zen_lead_{name}` |") == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        found = page.parent / path if path else page
+        assert found.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", NAMING, ids=lambda page: page.name)
+def test_names_exist(page: Path) -> None:
+    text = page.read_text()
+    known = {value for value in vars(contract).values() if isinstance(value, str)}
+    for name in re.findall(r"(?:leader\.)?zen-lead\.io/[A-Za-z-]*[A-Za-z]", text.replace("\\", "")):
+        assert name in known, name
+    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS
+    for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
+        assert flag in flags, flag
+    metrics = marked("docs/metrics.md", "metrics")
+    for name in re.findall(r"zen_lead_[a-z_]+", text):
+        assert f"`{name.removesuffix('_bucket')}`" in metrics, name
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+        assert target in targets, target
+    for command in re.findall(r"(?:`|\$ )zenlead ([a-z]+)", text):
+        assert command in COMMANDS, command
+
+
+def test_every_annotation_event_and_reason_is_explained() -> None:
+    text = (ROOT / "docs" / "objects.md").read_text()
+    ours = {value for value in vars(contract).values() if str(value).startswith(contract.PREFIX)}
+    for name in ours - {contract.PREFIX}:
+        assert f"`{name}" in text, name
+    for name in set(Routing) - {Routing.PAUSED}:  # nothing pauses yet
+        assert name in text, name
+    for module in ("controller/announce.py", "lead/decide.py"):
+        for word in WORDS_OF_EVENTS.findall((ROOT / "zenlead" / module).read_text()):
+            assert word in text, word
+    metrics = (ROOT / "docs" / "metrics.md").read_text()
+    for reason in set(Reason) - {Reason.ELECTED}:
+        assert f"`{reason}`" in metrics, reason
+
+
+def test_the_map_shows_the_tree() -> None:
+    """Every package is on the map, and every file of the map is in the package above it."""
+    folder, packages = ROOT / "zenlead", set()
+    for line in marked("README.md", "map").splitlines():
+        if found := re.match(r"  ([a-z]+)/ ", line):
+            folder = ROOT / "zenlead" / found[1]
+            assert folder.is_dir(), line
+            packages.add(found[1])
+        within = folder if line.startswith("    ") else ROOT / "zenlead"
+        for file in re.findall(r"\w+\.py", line):
+            assert (within / file).is_file(), line
+    assert packages == {path.parent.name for path in (ROOT / "zenlead").glob("*/__init__.py")}
+
+
+def test_the_example_file_loads(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    example = re.search(r"<!-- example:config -->\n```yaml\n(.*?)```", text, re.DOTALL)
+    assert example
+    file = tmp_path / "zenlead.yaml"
+    file.write_text(example[1])
+    settings = load({"config": str(file)}, {})
+    assert {k.key for k in KNOBS if k.flag in settings.given} == {"config", *yaml.safe_load(example[1])}
