@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from zenlead.kube.errors import Unauthorized
 from zenlead.kube.facts import TaskRestarted
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ async def supervise(
 ) -> None:
     """Run ``factory()`` until it returns. After an unexpected exception, run it again a little later.
 
-    Raises that exception when it is the fifth within two minutes.
+    Raises that exception when it is the fifth within two minutes, and Unauthorized at once.
     """
     loop = asyncio.get_running_loop()
     failures: deque[float] = deque(maxlen=FAILURES_LIMIT)
     while True:
         try:
             await factory()
+        except Unauthorized:
+            raise  # whoever lets this out has given the credentials their time, and is not to give it again
         except Exception as error:
             failures.append(loop.time())
             while failures[0] < loop.time() - FAILURES_WINDOW_S:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from zenlead.kube.errors import Unauthorized
 from zenlead.kube.facts import TaskRestarted
 from zenlead.kube.supervise import Heartbeats, LoopLag, supervise
 
@@ -47,6 +48,18 @@ async def test_a_task_that_keeps_dying_is_given_up_with_its_own_error() -> None:
         await supervise("broken", broken, facts.append)
     assert len(facts) == 4
     assert asyncio.get_running_loop().time() < 8
+
+
+async def test_refused_credentials_are_given_up_at_once() -> None:
+    facts: list[TaskRestarted] = []
+
+    async def refused() -> None:
+        raise Unauthorized("401", status=401)
+
+    with pytest.raises(Unauthorized):
+        await supervise("refused", refused, facts.append)
+    assert facts == []
+    assert asyncio.get_running_loop().time() == 0
 
 
 async def test_a_death_now_and_then_is_no_reason_to_give_up() -> None:
