@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 async def proxy(controlplane: ControlPlane, tmp_path: Path) -> AsyncIterator[FaultProxy]:
     """A way to the API server on which faults can be ordered."""
     made = FaultProxy(controlplane)
-    await made.start(tmp_path)
-    yield made
-    await made.stop()
+    try:
+        await made.start(tmp_path)
+        yield made
+    finally:
+        await made.stop()
 
 
 @pytest.fixture

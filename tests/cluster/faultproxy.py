@@ -11,7 +11,7 @@ import base64
 import json
 import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import aiohttp
 import yaml
@@ -22,7 +22,7 @@ from tests.cluster.pki import Authority
 from tests.cluster.process import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cluster.client import Object
@@ -159,6 +159,8 @@ class Stream:
                 await self._response.write(line)
                 return
             for byte in line:
+                if self._transport.is_closing():
+                    raise ConnectionResetError("the client has gone")
                 await self._response.write(bytes((byte,)))
                 if byte >= 0x80:  # here it matters that the bytes arrive one by one
                     await asyncio.sleep(CHUNK_GAP_S)
@@ -175,7 +177,7 @@ class Stream:
 
 
 class FaultProxy:
-    """Use it as an async context manager. ``asked`` holds every request, ``streams`` every watch so far."""
+    """``start`` it, ``stop`` it. ``asked`` holds every request, ``streams`` every watch so far."""
 
     def __init__(self, upstream: ControlPlane) -> None:
         self._upstream = upstream
@@ -242,9 +244,11 @@ class FaultProxy:
             auto_decompress=False,
             read_bufsize=LINE_LIMIT,
         )
-        self._runner = web.ServerRunner(web.Server(self._handle, handler_cancellation=True))
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0.1
+        )
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=tls, shutdown_timeout=0.1).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=tls).start()
 
     async def stop(self) -> None:
         for stream in self.streams:
@@ -253,14 +257,6 @@ class FaultProxy:
             await self._runner.cleanup()
         if self._session is not None:
             await self._session.close()
-
-    async def run(self, folder: Path) -> AsyncIterator[Self]:
-        """The proxy, started; stopped when the generator is closed (for fixtures)."""
-        await self.start(folder)
-        try:
-            yield self
-        finally:
-            await self.stop()
 
     # --- one request
 
@@ -292,6 +288,7 @@ class FaultProxy:
         if self._session is None:
             raise RuntimeError("the proxy is not started")
         headers = {k: request.headers[k] for k in UNTOUCHED if k in request.headers}
+        headers["Accept-Encoding"] = "identity"  # lines are to be seen as lines
         url = self._upstream.url + request.raw_path
         return self._session.request(
             request.method, yarl.URL(url, encoded=True), data=body or None, headers=headers
