@@ -48,8 +48,8 @@ def _metrics() -> Iterator[tuple[str, str, str, str]]:
     metrics = Metrics(build=Build(version=""), now=time.time, monotonic=time.monotonic)
     Scrape(metrics, SCRAPE_TIMEOUT_S).close()  # adds its own
     # The library tells names and types to everybody, and the labels of a metric without samples to nobody.
-    collectors: Iterable[Any] = metrics.registry._collector_to_names
-    for collector in collectors:
+    registry: Any = metrics.registry
+    for collector in registry._collector_to_names:
         for family in collector.collect():
             labels = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
             name = family.name + ("_total" if family.type == "counter" else "")

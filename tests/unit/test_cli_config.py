@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,3 +64,14 @@ def test_a_wrong_value_ends_it_as_it_would_end_the_run(capsys: pytest.CaptureFix
     assert err.startswith("zenlead: --qps: 'x' (flag): not allowed")
     assert main(["config", "--qsp=1"]) == 2
     assert "did you mean --qps?" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-c", "import sys; from zenlead.cli import main; sys.exit(main(['config']))"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()  # before it can have written: the interpreter is still starting
+    assert process.stderr is not None
+    with process.stderr as stderr:
+        assert stderr.read() == b""
+    assert process.wait(timeout=30) == 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from zenlead.cli.arguments import Command, knob_arguments
@@ -39,13 +41,15 @@ def _run(_: argparse.Namespace, settings: Settings) -> int:
 
 def _config(_: argparse.Namespace, settings: Settings) -> int:
     """A table to read and to cut columns from; no knob is a secret, and nothing but knobs is shown."""
-    rows = [
-        ("FLAG", "VALUE", "FROM"),
-        *((k, text or '""', source) for k, text, source in settings.effective()),
-    ]
-    flags, values = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for flag, text, source in rows:
-        print(f"{flag:<{flags}}  {text:<{values}}  {source}")
+    lines = [("FLAG", "VALUE", "FROM")]
+    lines += [(line.flag, line.text or '""', line.source) for line in settings.effective()]
+    flags, values = (max(len(line[column]) for line in lines) for column in (0, 1))
+    try:
+        for flag, text, source in lines:
+            print(f"{flag:<{flags}}  {text:<{values}}  {source}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads, as head does, has seen enough; nor shall the flush at exit complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_OK
 
 
