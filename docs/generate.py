@@ -51,7 +51,7 @@ def _metrics() -> Iterator[tuple[str, str, str, str]]:
     registry: Any = metrics.registry
     for collector in registry._collector_to_names:
         for family in collector.collect():
-            labels = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
+            labels: Any = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
             name = family.name + ("_total" if family.type == "counter" else "")
             listed = ", ".join(f"`{label}`" for label in labels) or "none"
             yield f"`{name}`", family.type, listed, family.documentation
