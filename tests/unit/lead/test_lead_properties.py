@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -33,28 +34,37 @@ IPS6 = ("fd00::10", "fd00::11", "fe80::1", "::1", "")
 HTTP = {"name": "http", "containerPort": 8081}
 
 
+BAD: tuple[Json, ...] = (
+    {"ready": False},
+    {"phase": "Pending"},
+    {"phase": "Failed", "ready": False},
+    {"phase": "Succeeded"},
+    {"phase": "Unknown"},
+    {"deleted": True},
+    {"deleted": True, "ready": False},
+    {"labels": {"app": "other"}},
+    {"annotations": {contract.CANDIDATE: "false"}},
+    {"annotations": {contract.CANDIDATE: "odd"}},
+    {"containers": []},
+    {"ips": []},
+)
+FAULTS = ({},) * len(BAD) + BAD  # half of the pods have none
+ADDRESSES = [[ip for ip in pair if ip] for pair in itertools.product(IPS4, IPS6)]
+
+
 @st.composite
 def pods_json(draw: st.DrawFn) -> list[Json]:
-    """Up to four pods of different names, mostly fit."""
+    """Up to four pods of different names, half of them fit."""
     pods = []
-    for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
-        ips = [ip for ip in (draw(st.sampled_from(IPS4)), draw(st.sampled_from(IPS6))) if ip]
-        mostly = st.sampled_from((True, True, True, False))
-        pods.append(
-            pod_json(
-                name,
-                uid=f"uid-{name}-{draw(st.integers(0, 1))}",
-                age=draw(st.integers(0, 3)),
-                ready=draw(mostly),
-                ready_for=draw(st.integers(0, 12)),
-                ips=ips,
-                phase=draw(st.sampled_from(("Running",) * 6 + ("Pending", "Failed", "Succeeded", "Unknown"))),
-                deleted=not draw(mostly),
-                labels={"app": "web" if draw(mostly) else "other"},
-                annotations={contract.CANDIDATE: draw(st.sampled_from(("true", "true", "false", "odd")))},
-                containers=[{"name": "c", "ports": [HTTP] if draw(mostly) else None}],
-            )
-        )
+    for name in NAMES[: draw(st.integers(0, len(NAMES)))]:
+        over: Json = {
+            "uid": f"uid-{name}-{draw(st.integers(0, 1))}",
+            "age": draw(st.integers(0, 3)),
+            "ready_for": draw(st.sampled_from((0, 4, 5, 9))),
+            "ips": draw(st.sampled_from(ADDRESSES)),
+            "containers": [{"name": "c", "ports": [HTTP]}],
+        }
+        pods.append(pod_json(name, **(over | draw(st.sampled_from(FAULTS)))))
     return pods
 
 
