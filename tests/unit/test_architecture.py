@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from pathlib import Path
@@ -59,7 +60,10 @@ EDGE: dict[str, frozenset[str]] = {
 # Joins everything: the composition root, and the command line that starts it.
 ROOTS = frozenset({"controller/run.py"})
 
-tree_of = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def room_of(path: Path) -> str:
@@ -73,7 +77,7 @@ def room_of(path: Path) -> str:
 def imports(path: Path) -> set[str]:
     """The full names of all modules that a file imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(tree_of[path]):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -164,7 +168,7 @@ def test_the_edge_is_as_small_as_it_says() -> None:
 
 def _spelled(name: str) -> set[str]:
     """Modules that a file loads by name."""
-    strings = (n.value for n in ast.walk(tree_of[ROOT / name]) if isinstance(n, ast.Constant))
+    strings = (n.value for n in ast.walk(tree_of(ROOT / name)) if isinstance(n, ast.Constant))
     return {s for s in strings if isinstance(s, str)}
 
 
@@ -183,15 +187,15 @@ def test_decisions_do_no_io_and_know_no_clock() -> None:
     for path in FILES:
         if room_of(path) == "lead":
             assert not {module.split(".")[0] for module in imports(path)} & banned, path
-            assert not any(isinstance(n, ast.AsyncFunctionDef | ast.Await) for n in ast.walk(tree_of[path]))
-            calls = {_name(n.func) for n in ast.walk(tree_of[path]) if isinstance(n, ast.Call)}
+            assert not any(isinstance(n, ast.AsyncFunctionDef | ast.Await) for n in ast.walk(tree_of(path)))
+            calls = {_name(n.func) for n in ast.walk(tree_of(path)) if isinstance(n, ast.Call)}
             assert not calls & {"now", "utcnow", "today", "open", "print"}, path
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_each_file_keeps_the_habits(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    tree = tree_of[path]
+    tree = tree_of(path)
     if text.strip():
         assert ast.get_docstring(tree), "no module docstring"
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), "assert in product code"
@@ -208,7 +212,7 @@ def test_tasks_live_in_groups() -> None:
     for path in FILES:
         calls = [
             node
-            for node in ast.walk(tree_of[path])
+            for node in ast.walk(tree_of(path))
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and _name(node.func.value) in ("asyncio", "loop")
