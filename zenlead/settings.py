@@ -130,9 +130,17 @@ class Settings:
         "300", whole(1, 86_400), CACHES, "how often index entries of idle namespaces are dropped"
     )
     enable_leader_pod_cache: bool = knob(
-        "true", parse_bool, CACHES, "remember the leader pod of each Service"
+        "true",
+        parse_bool,
+        CACHES,
+        "route to a new leader as the pod cache knows it; else read it once more first",
     )
-    leader_pod_cache_ttl_seconds: int = knob("30", whole(0, 86_400), CACHES, "how long it is remembered")
+    leader_pod_cache_ttl_seconds: int = knob(
+        "30",
+        whole(0, 86_400),
+        CACHES,
+        "how long a watch of the pods lasts, and so how long a dead one can go unnoticed; 0 = 30",
+    )
 
     watch_namespaces: tuple[str, ...] = knob(
         "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing
 from zenlead.lead.decide import Absent, Blocked, Desired, Serve, problems_of
 from zenlead.lead.views import PodView  # noqa: TC001 - a field of a Struct
@@ -60,6 +61,10 @@ def warnings(desired: Desired, source_uid: str) -> list[Announcement]:
 
 def _no_leader(serve: Serve, source_uid: str) -> Announcement:
     name = serve.policy.leader_name
+    if serve.routing is Routing.PAUSED:
+        note = f"the routing of Service {name} is left as it is while {contract.PAUSED} is true"
+        dedup = f"{source_uid}/Paused/{name}/{serve.epoch}"
+        return Announcement(True, "Paused", "Pause", note, dedup)
     if serve.routing is Routing.PORT_UNRESOLVED and serve.unresolved is not None:
         reason = "NamedPortResolutionFailed"
         note = f"target port {serve.unresolved} resolves on no selected pod; Service {name} routes nowhere"

@@ -137,7 +137,10 @@ class Applier:
                 if isinstance(write, Create) and isinstance(error, NotFound):
                     raise  # the namespace is gone
                 await self._read_back(write, sight)
-            except BaseException as error:
+            except asyncio.CancelledError:
+                result = "cancelled"
+                raise
+            except Exception as error:
                 result = _snake(error)
                 raise
             finally:
@@ -210,12 +213,13 @@ class Applier:
         # A slice that is made with a leader elects it, also when the leader Service named it already.
         elected = isinstance(write, Create) and desired.leader is not None
         reason = desired.reason or (Reason.ELECTED if elected else None)
+        previous = "" if reason is Reason.ELECTED else desired.routed.name
         if reason is not None and (desired.leader is not None or desired.routed.uid):
             self._listener.notify(
                 LeaderMoved(
                     seen.namespace,
                     seen.name,
-                    desired.routed.name,
+                    previous,
                     desired.leader.pod.name if desired.leader else "",
                     reason,
                     desired.epoch,

@@ -88,10 +88,16 @@ class Reconciler:
         self._wall = wall
         self._options = options
         self._applier = Applier(caches, reads, listener, parallel=options.parallel)
+        self._told: set[Key] = set()  # Services whose state was told; each goes with its ServiceForgotten
 
     def preempt(self, key: Key) -> None:
         """Something urgent came up: give up a routine write of that Service, if one is under way."""
         self._applier.preempt(key)
+
+    def forget_all(self) -> None:
+        """Another replica tells the state of the Services now."""
+        while self._told:
+            self._listener.notify(ServiceForgotten(*self._told.pop()))
 
     async def reconcile(
         self, snapshot: Callable[[], Snapshot], lane: Lane, seen_at: float, *, failing: bool = False
@@ -170,9 +176,13 @@ class Reconciler:
     def _settled(self, seen: Snapshot, desired: Desired, done: Pass) -> None:
         """Nothing is left to write in this lane: tell the state."""
         notify, source = self._listener.notify, seen.source
+        key = (seen.namespace, seen.name)
         if isinstance(desired, Absent):
-            notify(ServiceForgotten(seen.namespace, seen.name))
+            if key in self._told and not done.more:
+                self._told.remove(key)
+                notify(ServiceForgotten(*key))
             return
+        self._told.add(key)
         if source is not None:
             for announcement in announce.warnings(desired, source.uid):
                 self._listener.announce(source, announcement)
@@ -211,6 +221,7 @@ def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
         stable=stable and kept,
         endpoint_slices=len(seen.slices),
         sticky=_sticky(serve),
+        paused=serve.policy.paused,
     )
 
 

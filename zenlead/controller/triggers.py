@@ -55,7 +55,10 @@ class Trigger:
         for view in (old, new):
             source = view.labels.get(contract.SOURCE_SERVICE) if view is not None else None
             if view is not None and source:
-                _add(keys, (view.namespace, source), Lane.URGENT if moved else Lane.ROUTINE)
+                key = (view.namespace, source)
+                # Without a source to serve, what moved is on its way out.
+                urgent = moved and self._caches.source(key) is not None
+                _add(keys, key, Lane.URGENT if urgent else Lane.ROUTINE)
         return keys
 
     def pod(self, change: Change[PodView]) -> Triggers:

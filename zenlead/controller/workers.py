@@ -87,6 +87,7 @@ class Workers:
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
         self._leading.clear()
+        self._rooms.reconciler.forget_all()
 
     async def idle(self) -> None:
         """Return once no pass is under way."""

@@ -27,9 +27,17 @@ ENABLED = PREFIX + "enabled"
 LEADER_SERVICE_NAME = PREFIX + "leader-service-name"
 STICKY = PREFIX + "sticky"
 MIN_READY_DURATION = PREFIX + "min-ready-duration"
+STRATEGY = PREFIX + "strategy"
+FAILOVER_MIN_DELAY = PREFIX + "failover-min-delay"
+ON_NO_READY = PREFIX + "on-no-ready"
+FAILBACK = PREFIX + "failback"
+PORTS_MODE = PREFIX + "ports-mode"
+LEADER_SERVICE_TYPE = PREFIX + "leader-service-type"
+PAUSED = PREFIX + "paused"
 
 # On pods, set by whoever owns the pod template.
 CANDIDATE = PREFIX + "candidate"
+PRIORITY = PREFIX + "priority"
 
 # On the objects that zenlead writes.
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -43,10 +51,13 @@ LEADER_POD_UID = PREFIX + "leader-pod-uid"
 LAST_SWITCH_TIME = PREFIX + "leader-last-switch-time"
 EPOCH = PREFIX + "leader-epoch"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+EXTRA_ANNOTATIONS = PREFIX + "leader-annotations"  # keys that came from the source, so that they can go again
 LEADER_READY = PREFIX + "LeaderReady"
 
 LEADER_SUFFIX = "-leader"
 MAX_NAME = 63  # DNS-1035 label, the API server's limit for Service names
+STRATEGY_NAMES = ("oldest", "newest", "ordinal", "least-restarts", "random")
+SERVICE_TYPES = ("ClusterIP", "Headless", "NodePort", "LoadBalancer")
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -80,9 +91,11 @@ class Problem(msgspec.Struct, frozen=True):
     annotation: str
     value: str
     allowed: str
+    pod: str = ""  # whose label or annotation it is; empty: the source Service's
 
     def __str__(self) -> str:
-        return f"annotation {self.annotation}: {self.value!r} is not valid, allowed: {self.allowed}"
+        whose = f" of pod {self.pod}" if self.pod else ""
+        return f"annotation {self.annotation}{whose}: {self.value!r} is not valid, allowed: {self.allowed}"
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -91,6 +104,14 @@ class Policy(msgspec.Struct, frozen=True):
     leader_name: str  # not empty; may still be too long for a Service name, which decide refuses
     sticky: bool = True
     min_ready_s: float = 0.0
+    strategy: str = "oldest"  # one of STRATEGY_NAMES
+    failover_min_delay_s: float = 0.0
+    keep_last: bool = False
+    failback_s: float | None = None  # None: never; else how long a pod of higher priority must be ready
+    ports: tuple[str, ...] | None = None  # names of the ports to have; None: all of the source's
+    service_type: str = "ClusterIP"  # one of SERVICE_TYPES
+    paused: bool = False
+    extra: tuple[tuple[str, str], ...] = ()  # annotations for the leader Service, by key
     problems: tuple[Problem, ...] = ()
 
 
@@ -117,6 +138,14 @@ def parse_policy(service: str, annotations: Mapping[str, str]) -> Policy:
         leader_name=read(LEADER_SERVICE_NAME, service + LEADER_SUFFIX, _parse_leader_name),
         sticky=read(STICKY, True, parse_bool),
         min_ready_s=read(MIN_READY_DURATION, 0.0, parse_duration),
+        strategy=read(STRATEGY, "oldest", _one_of(STRATEGY_NAMES)),
+        failover_min_delay_s=read(FAILOVER_MIN_DELAY, 0.0, parse_duration),
+        keep_last=read(ON_NO_READY, "empty", _one_of(("empty", "keep-last"))) == "keep-last",
+        failback_s=read(FAILBACK, None, _parse_failback),
+        ports=read(PORTS_MODE, None, _parse_ports_mode),
+        service_type=read(LEADER_SERVICE_TYPE, "ClusterIP", _one_of(SERVICE_TYPES)),
+        paused=read(PAUSED, False, parse_bool),
+        extra=_extra(annotations),
         problems=tuple(problems),
     )
 
@@ -127,3 +156,38 @@ def _parse_leader_name(value: str) -> str:
             f"a DNS label of at most {MAX_NAME} characters: a-z, 0-9 and -, starting with a letter"
         )
     return value
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(", ".join(allowed))
+        return value
+
+    return parse
+
+
+def _parse_failback(value: str) -> float | None:
+    if value == "never":
+        return None
+    if value == "immediate":
+        return 0.0
+    try:
+        return parse_duration(value.removeprefix("after:") if value.startswith("after:") else "")
+    except ValueError:
+        raise ValueError("never, immediate, or after: and a duration such as after:5m") from None
+
+
+def _parse_ports_mode(value: str) -> tuple[str, ...] | None:
+    if value == "mirror":
+        return None
+    names = tuple(value.removeprefix("subset:").split(","))
+    if not value.startswith("subset:") or not all(names):
+        raise ValueError("mirror, or subset: and names of ports with commas between")
+    return names
+
+
+def _extra(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Annotations for the leader Service; a key that follows our prefix has none of its own."""
+    asked = (name for name in sorted(annotations) if name.startswith(LEADER_PREFIX))
+    return tuple((name.removeprefix(LEADER_PREFIX), annotations[name]) for name in asked)

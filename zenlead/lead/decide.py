@@ -12,9 +12,10 @@ from typing import TypeAlias
 import msgspec
 
 from zenlead.lead import contract
+from zenlead.lead.choose import Choice, choose
 from zenlead.lead.contract import Policy, Problem, Reason, Routing
 from zenlead.lead.ports import Unresolved, resolve
-from zenlead.lead.select import Need, address, best, is_candidate, ripe_at, unfit
+from zenlead.lead.select import Need, address, best, is_candidate, pod_problems, unfit
 from zenlead.lead.views import EndpointView, PodView, ServiceView, SlicePort, SliceView
 
 ADDRESS_FAMILIES = ("IPv4", "IPv6")
@@ -151,13 +152,14 @@ def owned(service: ServiceView | None, source: ServiceView) -> bool:
 
 
 def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) -> Serve:
+    source, policy = _narrowed(source, policy)
+    policy = _with_pod_problems(policy, snapshot.pods)
     families = _families(snapshot.at_name, source)
     need = Need(source, families)
     routed = read_routed(snapshot, policy)
-    fit = tuple(pod for pod in snapshot.pods if unfit(pod, need) is None)
-    chosen = _choose(fit, policy, routed, now)
+    choice = choose(snapshot.pods, routed.uid, need, policy, now)
+    chosen = choice.pod
     moved = (chosen.uid if chosen else "") != routed.uid
-    reason = _reason(snapshot, need, routed, fit) if moved else None
     resolved, unresolved = _ports(source, chosen, snapshot.pods, routed)
     return Serve(
         policy=policy,
@@ -166,18 +168,37 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         leader=_leader(chosen, families, resolved, snapshot) if chosen else None,
         routed=routed,
         epoch=routed.epoch + 1 if moved and chosen else max(routed.epoch, 1 if chosen else 0),
-        reason=reason,
-        routing=_routing(snapshot, chosen, unresolved),
-        available=len(fit),
+        reason=_reason(snapshot, need, routed, choice.fit) if moved else None,
+        routing=_routing(snapshot, choice, policy, unresolved),
+        available=len(choice.fit),
         ports=resolved,
         unresolved=unresolved,
         # A slice that has to be made is a change of routing too, whoever leads.
         trigger_at=_trigger(snapshot.routed_pod, chosen, routed, now)
         if moved or not snapshot.slices
         else None,
-        wake_at=_wake(fit, chosen, policy, now),
+        wake_at=choice.wake_at,
         decided_at=now,
     )
+
+
+def _narrowed(source: ServiceView, policy: Policy) -> tuple[ServiceView, Policy]:
+    """The source with the ports that the leader Service shall have; all if one asked for is not there."""
+    if policy.ports is None:
+        return source, policy
+    known = tuple(port.name for port in source.ports)
+    if not set(policy.ports) <= set(known):
+        value = source.annotations.get(contract.PORTS_MODE, "")
+        allowed = f"mirror, or subset: and some of {', '.join(name or 'no name' for name in known)}"
+        problem = Problem(contract.PORTS_MODE, value, allowed)
+        return source, msgspec.structs.replace(policy, problems=(*policy.problems, problem))
+    kept = tuple(port for port in source.ports if port.name in policy.ports)
+    return msgspec.structs.replace(source, ports=kept), policy
+
+
+def _with_pod_problems(policy: Policy, pods: tuple[PodView, ...]) -> Policy:
+    found = tuple(problem for pod in pods if pod.marked for problem in pod_problems(pod))
+    return msgspec.structs.replace(policy, problems=policy.problems + found) if found else policy
 
 
 def _families(leader_service: ServiceView | None, source: ServiceView) -> tuple[str, ...]:
@@ -223,14 +244,6 @@ def epoch_of(annotations: dict[str, str]) -> int:
     """The leader epoch in annotations; 0 when there is none, or what stands there is no count."""
     value = annotations.get(contract.EPOCH, "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else 0
-
-
-def _choose(fit: tuple[PodView, ...], policy: Policy, routed: Routed, now: float) -> PodView | None:
-    current = next((pod for pod in fit if pod.uid == routed.uid), None)
-    if current is not None and policy.sticky:
-        return current
-    # The minimum ready time is a condition for becoming leader, not for staying one.
-    return best(pod for pod in fit if pod is current or ripe_at(pod, policy) <= now)
 
 
 def _reason(snapshot: Snapshot, need: Need, routed: Routed, fit: tuple[PodView, ...]) -> Reason:
@@ -280,8 +293,10 @@ def _leader(
     return Leader(pod, endpoints, ports)
 
 
-def _routing(snapshot: Snapshot, chosen: PodView | None, unresolved: Unresolved | None) -> Routing:
-    if chosen is not None:
+def _routing(snapshot: Snapshot, choice: Choice, policy: Policy, unresolved: Unresolved | None) -> Routing:
+    if policy.paused:
+        return Routing.PAUSED
+    if choice.pod is not None and not choice.kept_unfit:
         return Routing.LEADER_ELECTED
     if not any(is_candidate(pod) for pod in snapshot.pods):
         return Routing.NO_PODS_FOUND
@@ -302,13 +317,6 @@ def _trigger(previous: PodView | None, chosen: PodView | None, routed: Routed, n
         if time is not None and time <= now  # deletionTimestamp lies in the future by the grace period
     ]
     return max(told, default=now)
-
-
-def _wake(fit: tuple[PodView, ...], chosen: PodView | None, policy: Policy, now: float) -> float | None:
-    """When the next fit pod ripens, if that could change the choice."""
-    if chosen is not None and policy.sticky:
-        return None
-    return min((ripe for pod in fit if (ripe := ripe_at(pod, policy)) > now), default=None)
 
 
 def problems_of(desired: Desired) -> tuple[Problem, ...]:

@@ -32,7 +32,7 @@ def service_body(serve: Serve, namespace: str) -> Json:
             "annotations": {k: v for k, v in service_annotations(serve, {}).items() if v is not None},
             "ownerReferences": [_owner(source)],
         },
-        "spec": {"type": "ClusterIP", **({"clusterIP": "None"} if headless(source) else {})}
+        "spec": {"type": service_type(serve), **({"clusterIP": "None"} if headless(serve) else {})}
         | following(source),
     }
 
@@ -50,6 +50,10 @@ def service_annotations(serve: Serve, observed: dict[str, str]) -> dict[str, str
         contract.LEADER_POD_UID: pod.uid if pod else None,
         contract.EPOCH: str(serve.epoch),
     }
+    extra = dict(serve.policy.extra)
+    gone = filter(None, observed.get(contract.EXTRA_ANNOTATIONS, "").split(","))
+    wanted |= dict.fromkeys((key for key in gone if key not in extra), None) | extra
+    wanted[contract.EXTRA_ANNOTATIONS] = ",".join(extra) or None
     same = observed.get(contract.LEADER_POD_UID) == wanted[contract.LEADER_POD_UID]
     same = same and epoch_of(observed) in (0, serve.epoch)
     if not same or (pod is not None and contract.LAST_SWITCH_TIME not in observed):
@@ -57,9 +61,15 @@ def service_annotations(serve: Serve, observed: dict[str, str]) -> dict[str, str
     return wanted
 
 
-def headless(source: ServiceView) -> bool:
-    """A ClusterIP Service must have ports; one without can only be headless."""
-    return source.headless and not source.ports
+def headless(serve: Serve) -> bool:
+    """Asked for, or the only way: a Service with a cluster IP must have ports."""
+    source = serve.source
+    return serve.policy.service_type == "Headless" or (source.headless and not source.ports)
+
+
+def service_type(serve: Serve) -> str:
+    """spec.type; headless is a ClusterIP Service without a cluster IP."""
+    return "ClusterIP" if headless(serve) else serve.policy.service_type
 
 
 def following(source: ServiceView) -> Json:

@@ -6,19 +6,27 @@ Rule: fitness never depends on the ranking, and ranking never revives a pod that
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import re
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zenlead.lead.contract import Policy, Reason
+from zenlead.lead import contract
+from zenlead.lead.contract import Policy, Problem, Reason
 from zenlead.lead.golang import parse_bool
 from zenlead.lead.ports import Unresolved, resolve
 from zenlead.lead.views import FINISHED_PHASES, PodView, ServiceView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+
+PRIORITY = re.compile(r"-?[0-9]{1,9}")
+ORDINAL = re.compile(r"-([0-9]{1,9})$")
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -60,6 +68,24 @@ def is_candidate(pod: PodView) -> bool:
         return True
 
 
+def priority(pod: PodView) -> int:
+    """The pod's rank before any strategy, higher first; 0 when none is given or it is no number."""
+    return int(pod.priority) if pod.priority is not None and PRIORITY.fullmatch(pod.priority) else 0
+
+
+def pod_problems(pod: PodView) -> list[Problem]:
+    """What the pod's owner wrote that does not parse."""
+    found = []
+    if pod.priority is not None and not PRIORITY.fullmatch(pod.priority):
+        found.append(Problem(contract.PRIORITY, pod.priority, "an integer", pod.name))
+    if pod.candidate is not None:
+        try:
+            parse_bool(pod.candidate)
+        except ValueError as error:
+            found.append(Problem(contract.CANDIDATE, pod.candidate, str(error), pod.name))
+    return found
+
+
 def ripe_at(pod: PodView, policy: Policy) -> float:
     """When (Unix seconds) a pod has been Ready long enough to become leader; infinity if it is not Ready."""
     return float("inf") if pod.ready_since is None else pod.ready_since + policy.min_ready_s
@@ -95,12 +121,28 @@ def _usable(ip: str) -> tuple[str, str] | None:
     return f"IPv{parsed.version}", parsed.compressed
 
 
-STRATEGIES: dict[str, Callable[[PodView], tuple[Any, ...]]] = {
-    "oldest": lambda pod: (pod.created,),
+def _ordinal(pod: PodView) -> int:
+    """The StatefulSet ordinal at the end of the name; pods without one come last."""
+    digits = ORDINAL.search(pod.name)
+    return int(digits[1]) if digits else sys.maxsize
+
+
+def _draw(pod: PodView, service_uid: str) -> bytes:
+    """The same lot for the same pod of the same Service, whoever draws it."""
+    return hashlib.blake2b(f"{service_uid}/{pod.uid}".encode(), digest_size=8).digest()
+
+
+# A pod's rank, lower first; the second argument is the UID of the Service.
+STRATEGIES: dict[str, Callable[[PodView, str], tuple[Any, ...]]] = {
+    "oldest": lambda pod, _: (pod.created,),
+    "newest": lambda pod, _: (-pod.created,),
+    "ordinal": lambda pod, _: (_ordinal(pod),),
+    "least-restarts": lambda pod, _: (pod.restarts, pod.created),
+    "random": lambda pod, service_uid: (_draw(pod, service_uid),),
 }
 
 
-def best(pods: Iterable[PodView], strategy: str = "oldest") -> PodView | None:
-    """The pod that ranks first; ties go to the lower name."""
+def best(pods: Iterable[PodView], strategy: str = "oldest", service_uid: str = "") -> PodView | None:
+    """The pod that ranks first: by priority, then by strategy, then by name."""
     rank = STRATEGIES[strategy]
-    return min(pods, key=lambda pod: (*rank(pod), pod.name), default=None)
+    return min(pods, key=lambda pod: (-priority(pod), *rank(pod, service_uid), pod.name), default=None)

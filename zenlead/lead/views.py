@@ -49,11 +49,18 @@ class PodView(msgspec.Struct, frozen=True, gc=False):
     ips: tuple[str, ...] = ()
     node: str = ""
     ports: tuple[PortName, ...] = ()
+    restarts: int = 0  # of all containers together
     candidate: str | None = None  # label or annotation zen-lead.io/candidate, as written
+    priority: str | None = None  # likewise zen-lead.io/priority
 
     @property
     def key(self) -> Key:
         return self.namespace, self.name
+
+    @property
+    def marked(self) -> bool:
+        """Whether its owner said anything about its leading."""
+        return self.candidate is not None or self.priority is not None
 
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):

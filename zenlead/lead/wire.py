@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from zenlead.lead import contract
+from zenlead.lead.shared import SHARED
 from zenlead.lead.views import (
     FINISHED_PHASES,
     NO_LABELS,
@@ -89,11 +90,16 @@ class _WireIP(msgspec.Struct):
     ip: str | None = None
 
 
+class _WireContainerStatus(msgspec.Struct, rename="camel"):
+    restart_count: int | None = None
+
+
 class _WirePodStatus(msgspec.Struct, rename="camel"):
     phase: str | None = None
     conditions: list[_WireCondition] | None = None
     pod_ip: str | None = msgspec.field(default=None, name="podIP")
     pod_ips: list[_WireIP] | None = msgspec.field(default=None, name="podIPs")
+    container_statuses: list[_WireContainerStatus] | None = None
 
 
 class WirePod(msgspec.Struct):
@@ -113,7 +119,7 @@ class WirePod(msgspec.Struct):
             namespace=sys.intern(meta.namespace or ""),
             name=meta.name,
             uid=meta.uid,
-            labels=_SHARED.labels(meta.labels),
+            labels=SHARED.labels(meta.labels),
             created=meta.created(),
             phase=sys.intern(status.phase or ""),
             ready_since=(since if since is not None else meta.created()) if is_ready else None,
@@ -121,10 +127,16 @@ class WirePod(msgspec.Struct):
             deleted_at=meta.deletion_timestamp.timestamp() if meta.deletion_timestamp else None,
             ips=() if finished else _pod_ips(status),
             node=sys.intern(spec.node_name or ""),
-            ports=() if finished else _SHARED.ports(_named_ports(spec)),
-            candidate=(meta.labels or {}).get(contract.CANDIDATE)
-            or (meta.annotations or {}).get(contract.CANDIDATE),
+            ports=() if finished else SHARED.ports(_named_ports(spec)),
+            restarts=sum(c.restart_count or 0 for c in status.container_statuses or ()),
+            candidate=_said(meta, contract.CANDIDATE),
+            priority=_said(meta, contract.PRIORITY),
         )
+
+
+def _said(meta: WireMeta, name: str) -> str | None:
+    """What the pod's owner says by a label or else an annotation."""
+    return (meta.labels or {}).get(name) or (meta.annotations or {}).get(name)
 
 
 def _pod_ips(status: _WirePodStatus) -> tuple[str, ...]:
@@ -141,38 +153,6 @@ def _named_ports(spec: _WirePodSpec) -> tuple[PortName, ...]:
         for port in container.ports or ()
         if port.name
     )
-
-
-class _Shared:
-    """One object per distinct label set and port list: the pods of one ReplicaSet share them.
-
-    Bounded: at its limit the table is dropped whole. Views keep what they hold; sharing just starts anew.
-    """
-
-    LIMIT = 20_000  # distinct sets; StatefulSet pods have one each, some 300 bytes
-
-    def __init__(self) -> None:
-        self._labels: dict[tuple[tuple[str, str], ...], Labels] = {}
-        self._ports: dict[tuple[PortName, ...], tuple[PortName, ...]] = {}
-
-    def labels(self, labels: Labels | None) -> Labels:
-        if not labels:
-            return NO_LABELS
-        key = tuple(labels.items())
-        known = self._labels.get(key)
-        if known is None:
-            if len(self._labels) >= self.LIMIT:
-                self._labels.clear()
-            known = self._labels[key] = labels
-        return known
-
-    def ports(self, ports: tuple[PortName, ...]) -> tuple[PortName, ...]:
-        if len(self._ports) >= self.LIMIT:
-            self._ports.clear()
-        return self._ports.setdefault(ports, ports)
-
-
-_SHARED = _Shared()
 
 
 class _WireServicePort(msgspec.Struct, rename="camel"):

@@ -23,6 +23,7 @@ from zenlead.lead.render import (
     service_annotations,
     service_body,
     service_labels,
+    service_type,
     slice_body,
     slice_names,
 )
@@ -100,6 +101,8 @@ def labelled(observed: SliceView) -> bool:
 
 def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
     service = snapshot.at_name
+    if serve.policy.paused:
+        return _diff_condition(service, serve) if service is not None and conditions else []
     if service is None:
         body = service_body(serve, snapshot.namespace)
         return [Create(Target.SERVICES, serve.policy.leader_name, _encode(body))]
@@ -148,7 +151,7 @@ def owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
 def _must_recreate(service: ServiceView, serve: Serve) -> bool:
     """What the API server never lets change: headless or not, and the first address family."""
     source = serve.source
-    return service.headless != headless(source) or bool(
+    return service.headless != headless(serve) or bool(
         source.ip_families and service.ip_families and source.ip_families[0] != service.ip_families[0]
     )
 
@@ -162,8 +165,8 @@ def _diff_service(service: ServiceView, serve: Serve) -> list[Write]:
     if annotations := {k: v for k, v in wanted.items() if service.annotations.get(k) != v}:
         metadata["annotations"] = annotations
     source = serve.source
-    if service.type != "ClusterIP":
-        spec["type"] = "ClusterIP"
+    if service.type != service_type(serve):
+        spec["type"] = service_type(serve)
     if service.selector:
         spec["selector"] = None
     if (
@@ -188,7 +191,10 @@ def _default_targets(ports: tuple[ServicePort, ...]) -> tuple[ServicePort, ...]:
 
 
 def _diff_condition(service: ServiceView, serve: Serve) -> list[Write]:
-    status = "True" if serve.routing is Routing.LEADER_ELECTED else "False"
+    routes = serve.routing is Routing.LEADER_ELECTED or (
+        serve.routing is Routing.PAUSED and bool(serve.routed.uid)
+    )
+    status = "True" if routes else "False"
     current = next((c for c in service.conditions if c.type == contract.LEADER_READY), None)
     if current is not None and (current.status, current.reason) == (status, serve.routing):
         return []

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from zenlead.observe.metrics import Fact
 
 _EXPECTED_RESTARTS = frozenset({"ended", "idle"})  # how watches end in good health, every few minutes
-_EXPECTED_RESULTS = frozenset({SUCCESS, "conflict"})  # a conflict is read again and tried again at once
+# A conflict is read again and tried again at once; what is cancelled gives way to something urgent.
+_EXPECTED_RESULTS = frozenset({SUCCESS, "conflict", "cancelled"})
 
 
 class Log(Protocol):

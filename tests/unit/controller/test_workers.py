@@ -41,12 +41,16 @@ class Scripted:
         self.script = list(script)
         self.passes: list[tuple[float, str, str]] = []  # loop time, Service, lane
         self.preempted: list[tuple[str, str]] = []
+        self.forgotten = 0
         self.takes_s = 0.0
         self.running = 0
         self.most_running = 0
 
     def preempt(self, key: tuple[str, str]) -> None:
         self.preempted.append(key)
+
+    def forget_all(self) -> None:
+        self.forgotten += 1
 
     async def reconcile(
         self, snapshot: Callable[[], Snapshot], lane: Lane, seen_at: float, *, failing: bool = False

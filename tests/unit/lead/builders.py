@@ -59,6 +59,7 @@ def pod_json(name: str = "web-0", **over: Any) -> Json:
             "podIP": ips[0] if ips else "",
             "podIPs": [{"ip": ip} for ip in ips],
             "conditions": over.get("conditions", conditions),
+            "containerStatuses": over.get("statuses"),
         },
     }
 
