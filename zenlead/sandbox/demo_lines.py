@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zenlead.sandbox.demo_failovers import Failover
 
 JOIN_COMMAND = "kubectl get pods,svc,endpointslices"
+OPT_IN = "kubectl annotate svc web zen-lead.io/enabled=true"
 HINTS = ("kubectl delete pod web-1", "kubectl annotate svc web zen-lead.io/enabled-")
 SUBTLE_S = 0.00095  # durations below that are told with a decimal, which rounding to whole ones would hide
 _FAULT_WIDTH = 22  # "slice deleted, by hand" is the longest

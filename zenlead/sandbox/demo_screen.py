@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from zenlead.sandbox.demo_lines import HINTS, counted, fault, join_line, ms
+from zenlead.sandbox.demo_lines import HINTS, OPT_IN, counted, fault, join_line, ms
 from zenlead.sandbox.demo_referee import Referee  # noqa: TC001 - a field of a Struct
 from zenlead.sandbox.demo_timeline import COLUMN_S, Column
 from zenlead.sandbox.demo_world import POD_NAMES, SERVICE, World, is_fit, state
@@ -63,7 +63,7 @@ def _title(picture: Picture, width: int) -> Line:
     if not world.exists:
         line.append((f"the Service {SERVICE} is gone for a moment", WARN))
     elif world.source is None:
-        line.append((f"{SERVICE} is opted out: kubectl annotate svc web zen-lead.io/enabled=true", WARN))
+        line.append((f"the Service {SERVICE} is opted out", WARN))
     elif not world.leader:
         line.append(("no leader", WARN))
     else:
@@ -177,7 +177,7 @@ def _verdict(picture: Picture) -> list[Line]:
     gap = ms(timeline.longest_gap_s)
     rest = f"   {picture.sent} requests, {lost} lost in failovers, longest gap {gap}"
     if not referee.breaches and not picture.world.is_as_deployed:
-        return [[(f" · promises rest until {SERVICE} is as deployed", WARN), (rest, "")]]
+        return [[(" · promises rest for now", WARN), (rest, "")]]
     if not referee.breaches:
         return [[(" ✓ every promise kept", "green"), (rest, "")]]
     last = referee.broken[-1]
@@ -193,7 +193,9 @@ def _join(picture: Picture, width: int) -> list[Line]:
     parts = [command] if len(command) < width else command.split("; ")
     pieces = [part[start : start + width - 1] for part in parts for start in range(0, len(part), width - 1)]
     tries = f" Try {' or '.join(HINTS)}. Ctrl-C ends."
-    if len(tries) > width:
+    if picture.world.exists and picture.world.source is None:
+        tries = f" Go on with {OPT_IN}. Ctrl-C ends."
+    elif len(tries) > width:
         tries = f" Try {HINTS[0]}. Ctrl-C ends."
     return [*([(f" {piece}", STRONG)] for piece in pieces), [(tries, DIM)]]
 
