@@ -106,9 +106,9 @@ def test_many_failovers_leave_room_for_the_notes() -> None:
 def test_the_title_says_what_a_visitor_did() -> None:
     scene = performed()
     out = world(*scene.pods, held=None, annotations={})
-    assert (
-        "web is opted out: kubectl annotate svc web zen-lead.io/enabled=true" in text(scene, 100, 24, out)[0]
-    )
+    lines = text(scene, 80, 24, out)
+    assert "the Service web is opted out" in lines[0]
+    assert lines[-1] == " Go on with kubectl annotate svc web zen-lead.io/enabled=true. Ctrl-C ends."
     assert "the Service web is gone" in text(scene, 100, 24, World())[0]
     assert "no leader" in text(scene, 100, 24, world(held=a_slice(epoch=3)))[0]
     assert any("promises rest" in line for line in text(scene, 100, 24, out))
