@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).resolve().parent / "results"
 SCENARIOS = ("small", "create", "restart", "single", "storm")
 SYNC_TIMEOUT_S = 120.0
+LOG_LINES = 8  # of each program, when something failed
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -63,12 +64,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> int:
     told = parse(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    where = report.machine()
-    with ControlPlane(controllers=()) as plane:
-        results = asyncio.run(measure(plane, told))
-    where["load_after"] = os.getloadavg()[0]
-    results["machine"] = where
-    results["arguments"] = {k: v for k, v in vars(told).items() if k != "output"}
+    arguments = {k: v for k, v in vars(told).items() if k != "output"}
+    results = {"machine": report.machine(), "arguments": arguments, "kubernetes": "", "scenarios": {}}
+    try:
+        with ControlPlane(controllers=()) as plane:
+            asyncio.run(measure(plane, told, results))
+    finally:  # what was measured before something failed is worth keeping
+        save(results, told)
+    return 0
+
+
+def save(results: dict[str, Any], told: argparse.Namespace) -> None:
+    """Writes the JSON and the report beside it, and prints the report."""
+    results["machine"]["load_after"] = os.getloadavg()[0]
     text = report.markdown(results)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     path = told.output or RESULTS / f"{stamp}-{told.services}.json"
@@ -76,30 +84,29 @@ def main() -> int:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
     path.with_suffix(".md").write_text(text)
     print(f"\n{text}\n{path}")
-    return 0
 
 
-async def measure(plane: ControlPlane, told: argparse.Namespace) -> dict[str, Any]:
-    """All scenarios, in the order in which each finds what it needs."""
+async def measure(plane: ControlPlane, told: argparse.Namespace, results: dict[str, Any]) -> None:
+    """All scenarios, in the order in which each finds what it needs; each adds to ``results`` when done."""
     chosen = set(told.scenarios.split(","))
-    done: dict[str, Any] = {}
     async with Client(plane.url, ca=plane.ca, token=plane.token) as client, _observing(client) as observer:
         arena = Arena(plane, client, observer, services=told.services, seed=told.seed)
-        version = msgspec.json.decode(await client.send("GET", "/version"))["gitVersion"]
+        version = msgspec.json.decode(await client.send("GET", "/version"))
+        results["kubernetes"] = version["gitVersion"]
         try:
-            await _scenarios(arena, told, chosen, done)
+            await _scenarios(arena, told, chosen, results["scenarios"])
         except BaseException:
-            print(plane.log_tails(), file=sys.stderr)
+            print(plane.log_tails(LOG_LINES), file=sys.stderr)
             raise
         finally:
             arena.close()
-    return {"kubernetes": version, "scenarios": done}
 
 
 async def _scenarios(arena: Arena, told: argparse.Namespace, chosen: set[str], done: dict[str, Any]) -> None:
     await _timed(arena, "compiling", compile_modules(arena.plane))
     await create_nodes(arena.client)
     memory: list[dict[str, Any]] = []
+    done["memory"] = memory
     if "small" in chosen:
         done["small"] = small = await _timed(arena, "small", lifecycle.small(arena))
         memory.append({"when": "after a restart", **small})
@@ -118,7 +125,6 @@ async def _scenarios(arena: Arena, told: argparse.Namespace, chosen: set[str], d
     if "restart" in chosen:
         done["restart"] = await _timed(arena, "restart", lifecycle.restart(arena, groups["zenlead"]))
         memory.append({"when": "after a restart", **size, **done["restart"]["memory"]})
-    done["memory"] = memory
     if not chosen & {"single", "storm"}:
         return
     sides = await _timed(arena, "filling the other groups", _sides(arena, groups))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.arena import Side, gather_times
 from benchmarks.client import pooled
 from benchmarks.scene import CONCURRENCY
-from benchmarks.stats import spread
+from benchmarks.stats import quantile, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,7 +136,7 @@ async def _storm(arena: Arena, side: Side) -> dict[str, Any]:
 
 def _median(results: list[dict[str, Any]]) -> dict[str, float]:
     def middle(values: list[float]) -> float:
-        return sorted(values)[len(values) // 2]
+        return quantile(values, 0.5)
 
     flat = {
         key: middle([r[key] for r in results])
