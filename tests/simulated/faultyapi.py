@@ -1,0 +1,144 @@
+"""An Api behind a bad network: slow, losing requests and replies, refusing, cutting, gone for a while.
+
+Knows requests and dice. Refuses to know objects. The rule: what it does follows from its seed, and nothing
+but latency happens while it is ``calm``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zenlead.kube.errors import Conflict, Throttled, Unreachable
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from zenlead.kube.resources import Resource
+
+T = TypeVar("T")
+
+LATENCY_S = 0.005  # of a request on a good day, there and back
+REQUEST_TIMEOUT_S = 10.0  # after which zenlead's own client gives up
+STATUS_410 = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": 410, "reason": "Expired"}
+GONE_LINE = json.dumps({"type": "ERROR", "object": {**STATUS_410, "message": "too old"}}).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Probabilities of what happens to a request, or to a chunk of a watch; latency in seconds."""
+
+    slow_s: float = 0.0  # mean of the extra latency
+    request_lost: float = 0.0
+    reply_lost: float = 0.0
+    conflict: float = 0.0  # of writes with a precondition
+    throttled: float = 0.0
+    failed: float = 0.0  # 500 to a write, nothing applied
+    gone: float = 0.0  # of a chunk: 410 in its place
+    cut: float = 0.0  # of a chunk: half of it arrives
+
+
+@dataclass(frozen=True)
+class Request:
+    at: float
+    verb: str
+    resource: str
+
+
+class FaultyApi:
+    """Api around an Api. ``requests`` notes every one; until ``away_until`` (loop seconds) it is away."""
+
+    def __init__(self, api: Any, dice: random.Random, weather: Weather) -> None:
+        self._api = api
+        self._dice = dice
+        self._weather = weather
+        self.calm = True
+        self.away_until = float("-inf")
+        self.requests: list[Request] = []
+
+    def __repr__(self) -> str:
+        return f"FaultyApi({len(self.requests)} requests, calm={self.calm})"
+
+    def writes(self, since: float = 0.0) -> list[Request]:
+        """Requests that change something, from loop time ``since`` on."""
+        return [r for r in self.requests if r.verb in {"create", "patch", "delete"} and r.at >= since]
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
+        return await self._send("get", resource, lambda: self._api.get(resource, namespace, name))
+
+    async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
+        return await self._send("list", resource, lambda: self._api.list(resource, namespace, query))
+
+    async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
+        return await self._send("create", resource, lambda: self._api.create(resource, namespace, body))
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: bytes, *, subresource: str = ""
+    ) -> bytes:
+        def apply() -> Awaitable[bytes]:
+            return self._api.patch(resource, namespace, name, body, subresource=subresource)  # type: ignore[no-any-return]
+
+        return await self._send("patch", resource, apply)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, body: bytes) -> bytes:
+        return await self._send("delete", resource, lambda: self._api.delete(resource, namespace, name, body))
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
+    ) -> AsyncGenerator[bytes, None]:
+        self._note("watch", resource)
+        await self._travel()
+        stream = self._api.watch(resource, namespace, query, deadline_s=deadline_s)
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                self._be_there()
+                if self._happens(self._weather.gone):
+                    yield GONE_LINE
+                    return
+                if self._happens(self._weather.cut):
+                    yield chunk[: len(chunk) // 2]
+                    raise Unreachable("cut")
+                yield chunk
+
+    async def _send(self, verb: str, resource: Resource, apply: Callable[[], Awaitable[T]]) -> T:
+        self._note(verb, resource)
+        weather = self._weather
+        await self._travel()
+        writes = verb in {"create", "patch", "delete"}
+        if self._happens(weather.request_lost):
+            await asyncio.sleep(REQUEST_TIMEOUT_S)
+            raise Unreachable("lost on the way there")
+        if self._happens(weather.throttled):
+            raise Throttled("slow down", status=429, retry_after_s=self._dice.choice([None, 0.0, 1.0, 3.0]))
+        if writes and self._happens(weather.failed):
+            raise Unreachable("internal error", status=500)
+        if verb in {"patch", "delete"} and self._happens(weather.conflict):
+            raise Conflict("the object has been modified", status=409)
+        answer = await apply()
+        if self._happens(weather.reply_lost):
+            await asyncio.sleep(REQUEST_TIMEOUT_S)
+            raise Unreachable("lost on the way back")
+        await self._travel()
+        return answer
+
+    def _note(self, verb: str, resource: Resource) -> None:
+        self.requests.append(Request(asyncio.get_running_loop().time(), verb, resource.plural))
+
+    def _be_there(self) -> None:
+        if asyncio.get_running_loop().time() < self.away_until:
+            raise Unreachable("connection refused")
+
+    async def _travel(self) -> None:
+        self._be_there()
+        extra_s = 0.0
+        if not self.calm and self._weather.slow_s:
+            extra_s = self._dice.expovariate(1 / self._weather.slow_s)
+        await asyncio.sleep(LATENCY_S / 2 + extra_s)
+        self._be_there()
+
+    def _happens(self, probability: float) -> bool:
+        return not self.calm and self._dice.random() < probability
