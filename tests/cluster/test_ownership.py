@@ -28,57 +28,65 @@ def owner(name: str, uid: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "name": name, "uid": uid, "controller": True}
 
 
-def strangers(web: Object, other: Object) -> dict[str, Object]:
-    """Metadata (and spec) of Services that stand where the leader Service should be."""
-    uid = web["metadata"]["uid"]
+def strangers(name: str, uid: str, other_uid: str) -> dict[str, Object]:
+    """Metadata (and spec) of Services that stand where the leader Service of ``name`` should be."""
+    ours = {**OURS, "zen-lead.io/source-service": name}
     return {
         "no labels, own selector": {"spec": {"selector": {"app": "other"}}},
-        "our label, another source": {"labels": {**OURS, "zen-lead.io/source-service": "other"}},
-        "our labels, no owner": {"labels": OURS},
-        "our labels, another owner": {
-            "labels": OURS,
-            "ownerReferences": [owner("other", other["metadata"]["uid"])],
-        },
-        "our owner, no labels": {"ownerReferences": [owner("web", uid)]},
+        "our label, another source": {"labels": {**ours, "zen-lead.io/source-service": "other"}},
+        "our labels, no owner": {"labels": ours},
+        "our labels, another owner": {"labels": ours, "ownerReferences": [owner("other", other_uid)]},
+        "our owner, no labels": {"ownerReferences": [owner(name, uid)]},
         "our labels, owner that does not control": {
-            "labels": OURS,
-            "ownerReferences": [{**owner("web", uid), "controller": False}],
+            "labels": ours,
+            "ownerReferences": [{**owner(name, uid), "controller": False}],
         },
     }
 
 
-KINDS = tuple(strangers({"metadata": {"uid": ""}}, {"metadata": {"uid": ""}}))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_stranger_in_the_way_stays_as_it_is(
-    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead, kind: str
+async def test_strangers_in_the_way_stay_as_they_are(
+    namespace: Namespace, recorder: Recorder, zenlead_process: StartZenlead
 ) -> None:
+    """Each stands where the leader Service of a source of its own should be."""
     await namespace.pod("web-0")
-    web = await namespace.service("web")
     other = await namespace.service("other", enabled=False)
-    meta = strangers(web, other)[kind]
-    spec = {"ports": list(HTTP_PORTS), **meta.pop("spec", {})}
-    made = await namespace.client.create(
-        SERVICES, namespace.name, {"metadata": {"name": SLICE, **meta}, "spec": spec}
-    )
+    made: dict[str, Object] = {}
+    kinds = tuple(strangers("", "", ""))
+    for number, kind in enumerate(kinds):
+        name = f"web{number}"
+        source = await namespace.service(name, selector={"app": "web"})
+        meta = strangers(name, source["metadata"]["uid"], other["metadata"]["uid"])[kind]
+        spec = {"ports": list(HTTP_PORTS), **meta.pop("spec", {})}
+        body = {"metadata": {"name": f"{name}-leader", **meta}, "spec": spec}
+        made[name] = await namespace.client.create(SERVICES, namespace.name, body)
     await zenlead_process()
-    await recorder.wait(lambda r: r.body.get("reason") == "LeaderServiceConflict", "the conflict is told")
+    for name in made:
+        await recorder.wait(
+            lambda r, name=name: (
+                r.body.get("reason") == "LeaderServiceConflict" and r.body["regarding"]["name"] == name
+            ),
+            f"the conflict of {name} is told",
+        )
     # Whatever happens then, it is told once and nothing is written.
     await namespace.pod_status("web-0", ready=False)
     await namespace.pod_status("web-0", ready=True)
-    await namespace.annotate("web", {"zen-lead.io/sticky": "false"})
+    for name in made:
+        await namespace.annotate(name, {"zen-lead.io/sticky": "false"})
     await recorder.quiet(1.0)
-    assert len(recorder.events("LeaderServiceConflict", regarding="web")) == 1
-    await namespace.annotate("web", {"zen-lead.io/enabled": None})
+    told = [e["regarding"]["name"] for e in recorder.events("LeaderServiceConflict")]
+    assert sorted(told) == sorted(made)
+    for name in made:
+        await namespace.annotate(name, {"zen-lead.io/enabled": None})
     await asyncio.sleep(0.5)
     await recorder.quiet(0.6)
-    assert await namespace.client.get(SERVICES, namespace.name, SLICE) == made
-    assert [s for s in await namespace.slices_of(SLICE) if "zen-lead" in str(s["metadata"]["labels"])] == []
+    for (name, before), kind in zip(made.items(), kinds, strict=True):
+        assert await namespace.client.get(SERVICES, namespace.name, f"{name}-leader") == before, kind
+        for found in await namespace.slices_of(f"{name}-leader"):
+            assert "zen-lead" not in str(found["metadata"]["labels"]), kind
     # Once it is out of the way, the name is taken.
-    await namespace.annotate("web", {"zen-lead.io/enabled": "true"})
-    await namespace.client.delete(SERVICES, namespace.name, SLICE)
-    await recorder.wait_leader(SLICE, "web-0")
+    await namespace.annotate("web0", {"zen-lead.io/enabled": "true"})
+    await namespace.client.delete(SERVICES, namespace.name, "web0-leader")
+    await recorder.wait_leader("web0-leader", "web-0")
 
 
 @pytest.mark.parametrize("label", sorted(OURS))

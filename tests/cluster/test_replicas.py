@@ -61,6 +61,7 @@ async def holds(where: Namespace, name: str, *, timeout_s: float) -> float:
         ("politely", RETRY_PERIOD_S * JITTER + SLACK_S),
         ("by a kill", LEASE_DURATION_S + RETRY_PERIOD_S * JITTER + SLACK_S),
     ],
+    ids=["politely", "by a kill"],
 )
 async def test_the_second_takes_over(
     pods: Namespace, recorder: Recorder, zenlead_process: StartZenlead, ends: str, within_s: float
