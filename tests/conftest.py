@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.cluster.fixtures"]  # here, since only the topmost conftest may name plugins
 
 # "fixed" finds the same examples on every run and is never slow enough to fail for it;
-# HYPOTHESIS_PROFILE=explore searches on with fresh examples.
+# HYPOTHESIS_PROFILE=explore (or nightly) searches on with fresh examples.
 _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 settings.register_profile(
     "fixed", deadline=None, derandomize=True, max_examples=60, suppress_health_check=_QUIET
 )
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=_QUIET)
+settings.register_profile("ci", parent=settings.get_profile("fixed"), max_examples=200)
+settings.register_profile("nightly", parent=settings.get_profile("explore"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 

@@ -14,7 +14,7 @@ from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
 if TYPE_CHECKING:
     from tests.cluster.client import Object
     from tests.cluster.fixtures import StartZenlead
-    from tests.cluster.recorder import Recorder
+    from tests.cluster.recorder import Recorder, Revision
     from tests.cluster.scene import Namespace
 
 SLICE = "web-leader"
@@ -25,6 +25,11 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def epoch_of(revision: Revision) -> str:
+    said: str = revision.body["metadata"]["annotations"]["zen-lead.io/leader-epoch"]
+    return said
+
+
 async def test_elects_the_oldest_and_says_so(web: Namespace, recorder: Recorder) -> None:
     service = await web.client.get(SERVICES, web.name, SLICE)
     annotations = service["metadata"]["annotations"]
@@ -32,7 +37,8 @@ async def test_elects_the_oldest_and_says_so(web: Namespace, recorder: Recorder)
     assert annotations["zen-lead.io/leader-pod-name"] == "web-0"
     assert annotations["zen-lead.io/current-leader"] == "web-0"
     assert annotations["zen-lead.io/leader-pod-uid"] == pod["metadata"]["uid"]
-    assert annotations["zen-lead.io/leader-epoch"] == "1"
+    (first,) = recorder.slice(SLICE)
+    assert annotations["zen-lead.io/leader-epoch"] == epoch_of(first)
     datetime.datetime.strptime(annotations["zen-lead.io/leader-last-switch-time"], "%Y-%m-%dT%H:%M:%S%z")
     assert "selector" not in service["spec"]
     conditions = {c["type"]: c for c in service["status"]["conditions"]}
@@ -71,6 +77,7 @@ async def test_moves_in_one_write(
     web: Namespace, recorder: Recorder, zenlead_process: StartZenlead, fault: str
 ) -> None:
     was = await web.client.get(PODS, web.name, "web-0")
+    following = str(int(epoch_of(recorder.slice(SLICE)[-1])) + 1)
     started = now()
     await _hurt(web, fault)
     moved = await recorder.wait_leader(SLICE, "web-1", since=started, timeout_s=SECONDS_2)
@@ -79,10 +86,10 @@ async def test_moves_in_one_write(
     recorder.never_empty_between(SLICE, started, now())
     recorder.never_two_ready(SLICE)
     recorder.never_routes_to(SLICE, was["status"]["podIP"], since=started)
-    assert moved.body["metadata"]["annotations"]["zen-lead.io/leader-epoch"] == "2"
+    assert epoch_of(moved) == following
     service = await web.client.get(SERVICES, web.name, SLICE)
     assert service["metadata"]["annotations"]["zen-lead.io/leader-pod-name"] == "web-1"
-    assert service["metadata"]["annotations"]["zen-lead.io/leader-epoch"] == "2"
+    assert service["metadata"]["annotations"]["zen-lead.io/leader-epoch"] == following
     (event,) = recorder.events("LeaderChanged", regarding="web")
     assert "web-1" in event["note"]
     # However well it looks afterwards: who still terminates is not picked again.
@@ -141,11 +148,9 @@ async def test_nobody_ready_then_somebody_again(web: Namespace, recorder: Record
     back = await recorder.wait_leader(SLICE, "web-2", since=again, timeout_s=SECONDS_2)
     await recorder.quiet(0.6)
     assert recorder.writes(ENDPOINT_SLICES, SLICE, since=again) == 1
-    epochs = [r.body["metadata"]["annotations"]["zen-lead.io/leader-epoch"] for r in recorder.slice(SLICE)]
-    assert epochs == sorted(epochs, key=int)
-    assert int(back.body["metadata"]["annotations"]["zen-lead.io/leader-epoch"]) == len(
-        [name for name in recorder.leaders(SLICE) if name]
-    )
+    epochs = [int(epoch_of(r)) for r in recorder.slice(SLICE)]
+    assert epochs == sorted(epochs)
+    assert int(epoch_of(back)) == epochs[0] + len([name for name in recorder.leaders(SLICE) if name]) - 1
 
 
 async def test_the_same_pod_with_a_new_address_is_no_failover(web: Namespace, recorder: Recorder) -> None:
@@ -156,7 +161,7 @@ async def test_the_same_pod_with_a_new_address_is_no_failover(web: Namespace, re
     )
     await recorder.quiet(0.6)
     assert recorder.writes(ENDPOINT_SLICES, SLICE, since=started) == 1
-    assert moved.body["metadata"]["annotations"]["zen-lead.io/leader-epoch"] == "1"
+    assert epoch_of(moved) == epoch_of(recorder.slice(SLICE)[0])
     assert recorder.events("LeaderChanged") == []
 
 

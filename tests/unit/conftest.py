@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
-
 from tests.simulated.clock import VirtualClockLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pytest
-
-# For pure code; the profiles that are loaded by default are in the conftest above.
-settings.register_profile("ci", parent=settings.get_profile("fixed"), max_examples=200)
-settings.register_profile("nightly", parent=settings.get_profile("explore"), max_examples=10_000)
 
 
 def pytest_asyncio_loop_factories(

@@ -1,6 +1,6 @@
 """How far the property tests of pure code search: 200 examples every time, 10000 on request.
 
-``pytest tests/unit --hypothesis-profile=nightly`` asks for the long search. Whatever profile is active, tests
+``HYPOTHESIS_PROFILE=nightly`` asks for the long search. Whatever profile is active, tests
 that are marked with ``THOROUGH`` never search less than "ci".
 """
 

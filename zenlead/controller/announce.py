@@ -29,7 +29,7 @@ _WHY = {
     Reason.DELETED: "was deleted",
     Reason.FINISHED: "has finished",
     Reason.TERMINATING: "is terminating",
-    Reason.DESELECTED: "is no longer selected",
+    Reason.DESELECTED: "is no longer selected, or no candidate any more",
     Reason.NO_IP: "has no usable address",
     Reason.NOT_READY: "is not ready",
     Reason.PORT_UNRESOLVED: "does not resolve every port",

@@ -20,10 +20,11 @@ from zenlead.kube.errors import Conflict, NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 from zenlead.lead.contract import Reason
-from zenlead.lead.decide import Desired, Serve, Snapshot
+from zenlead.lead.decide import Desired, Serve, Snapshot, epoch_of
+from zenlead.lead.ownership import owned_slices
 from zenlead.lead.views import SliceView
 from zenlead.lead.wire import WireService, WireSlice, decode
-from zenlead.lead.writes import Create, Delete, Patch, Target, Write, owned_slices
+from zenlead.lead.writes import Create, Delete, Patch, Target, Write
 
 if TYPE_CHECKING:
     from zenlead.controller.caches import Caches
@@ -137,6 +138,8 @@ class Applier:
                 if isinstance(write, Create) and isinstance(error, NotFound):
                     raise  # the namespace is gone
                 await self._read_back(write, sight)
+                if self._came_through(write, sight):
+                    result = "success"
             except asyncio.CancelledError:
                 result = "cancelled"
                 raise
@@ -193,6 +196,18 @@ class Applier:
             seen = msgspec.structs.replace(sight.seen, slices=(view,))
             if not owned_slices(seen, sight.desired.policy.leader_name):
                 raise Stranger(target, write.name)
+
+    def _came_through(self, write: Write, sight: Sight) -> bool:
+        """Whether a move of the leader that was refused is there all the same: an earlier try of this very
+        write was applied and its answer was lost, and nobody has told of it."""
+        desired = sight.desired
+        moved = isinstance(desired, Serve) and desired.reason is not None and not isinstance(write, Delete)
+        found = self._caches.slices.get((sight.seen.namespace, write.name))
+        if not moved or not isinstance(desired, Serve) or write.target is not Target.SLICES or found is None:
+            return False
+        routed = tuple(endpoint.target_uid for endpoint in found.endpoints)
+        wanted = (desired.leader.pod.uid,) if desired.leader is not None else ()
+        return routed == wanted and epoch_of(found.annotations) == desired.epoch
 
     def _tell_written(self, write: Write, sight: Sight) -> None:
         seen, desired = sight.seen, sight.desired

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from zenlead.controller.facts import ControllerFact
     from zenlead.controller.selectors import NamespaceIndex
     from zenlead.kube.store import Change, Store
-    from zenlead.lead.views import Key, NodeView, ServiceView
+    from zenlead.lead.views import Key, NodeView, PodView, ServiceView
 
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
 STOP_PATIENCE_S = 3.0  # passes that are under way at the end get this long
@@ -186,17 +186,23 @@ class Controller:
     def _informers(self, api: Any) -> list[Informer[Any]]:
         trigger, caches = Trigger(self.caches, self.selectors), self.caches
         ours = f"{contract.SLICE_MANAGED_BY}={contract.MANAGER}"
-        followed: list[tuple[Kind[Any], Store[Any], Callable[[Change[Any]], Triggers], float]] = [
-            (Kind(SERVICES, WireService), caches.services, trigger.service, WATCH_TIMEOUT_S),
-            (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, trigger.slice, WATCH_TIMEOUT_S),
-            (Kind(PODS, WirePod), caches.pods, trigger.pod, self._parameters.pod_watch_timeout_s),
+        pods_timeout_s = self._parameters.pod_watch_timeout_s
+        followed: list[tuple[Kind[Any], Store[Any], Callable[[Change[Any]], None], float]] = [
+            (Kind(SERVICES, WireService), caches.services, self._enqueue(trigger.service), WATCH_TIMEOUT_S),
+            (
+                Kind(ENDPOINT_SLICES, WireSlice, ours),
+                caches.slices,
+                self._enqueue(trigger.slice),
+                WATCH_TIMEOUT_S,
+            ),
+            (Kind(PODS, WirePod), caches.pods, self._enqueue_or_keep(trigger.pod), pods_timeout_s),
         ]
         informers = [
             Informer(
                 api,
                 kind,
                 store,
-                self._enqueue(follow),
+                follow,
                 namespace=namespace,
                 watch_timeout_s=timeout_s,
                 beat=self._heart(f"{kind.resource.plural} {namespace or ''}".strip(), timeout_s),
@@ -205,9 +211,7 @@ class Controller:
             for namespace in self._parameters.namespaces or (None,)
             for kind, store, follow, timeout_s in followed
         ]
-        if (
-            not self._parameters.namespaces
-        ):  # nodes belong to no namespace, and the rights there may not either
+        if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
             follow = self._enqueue(trigger.node)
             informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=self._notify))
@@ -222,6 +226,19 @@ class Controller:
 
     def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
         return lambda change: self.workers.enqueue(follow(change))
+
+    def _enqueue_or_keep(
+        self, follow: Callable[[Change[PodView]], Triggers]
+    ) -> Callable[[Change[PodView]], None]:
+        """For pods: a standby, or a first list of many, need not ask whom each of them concerns."""
+
+        def take(change: Change[PodView]) -> None:
+            if self.workers.leading:
+                self.workers.enqueue(follow(change))
+            else:
+                self.selectors.keep(change.old, change.new)
+
+        return take
 
     def _hear(self, fact: KubeFact) -> None:
         """Facts of the election steer the workers before anybody else hears of them."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zenlead.controller.selectors import NamespaceIndex, matching
+from zenlead.controller.selectors import NamespaceIndex
 from zenlead.kube.store import Store
 from zenlead.lead import contract
 from zenlead.lead.decide import Snapshot, read_routed
@@ -88,7 +88,11 @@ class Caches:
         return sources.union(owned)
 
     async def load_index(self, namespace: str) -> NamespaceIndex:
-        """The loader behind the cache of selector indexes. It does not wait, so it shows one moment."""
+        """The loader behind the cache of selector indexes."""
+        return self.build_index(namespace)
+
+    def build_index(self, namespace: str) -> NamespaceIndex:
+        """An index of the namespace as it is now."""
         index = NamespaceIndex(self._index_limit)
         index.build(self.services.by("sources", namespace), self.pods.by("namespace", namespace))
         return index
@@ -142,7 +146,7 @@ class Caches:
 class Selectors:
     """The cache of selector indexes, kept up to date by the changes of Services and pods.
 
-    A namespace that is not loaded answers the slow way; a worker that needs it loads it.
+    It is filled by whoever needs it first: a worker, or a pod that changes where Services opted in.
     """
 
     def __init__(self, caches: Caches, cache: AsyncLRU[str, NamespaceIndex]) -> None:
@@ -194,12 +198,20 @@ class Selectors:
             index.drop_service(view.name)
 
     def pod_changed(self, old: PodView | None, new: PodView | None) -> list[str]:
-        """Names of the Services that select the pod before or after."""
+        """Names of the Services that select the pod before or after; the store has the change already."""
         view = new if new is not None else old
-        if view is None:
-            return []
+        if view is None or not self._caches.services.by("sources", view.namespace):
+            return []  # nobody to serve: known without an index
         index = self._cache.peek(view.namespace)
+        if index is None:
+            self.misses[view.namespace] = self.misses.get(view.namespace, 0) + 1
+            index = self._caches.build_index(view.namespace)
+        self._cache.put(view.namespace, index)  # it is in use
+        return index.move_pod(old, new)
+
+    def keep(self, old: PodView | None, new: PodView | None) -> None:
+        """A pod changed and nobody asks for whom: keep the index true if there is one."""
+        view = new if new is not None else old
+        index = self._cache.peek(view.namespace) if view is not None else None
         if index is not None:
-            return index.move_pod(old, new)
-        sources = self._caches.services.by("sources", view.namespace)
-        return matching({source.name: source.selector for source in sources}, old, new)
+            index.move_pod(old, new)

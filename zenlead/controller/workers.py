@@ -8,6 +8,7 @@ nothing is taken, and with it everything is looked at once.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -67,6 +68,11 @@ class Workers:
 
     def __repr__(self) -> str:
         return f"Workers(leading={self._leading.is_set()} asked={len(self._seen_at)} {self._queue!r})"
+
+    @property
+    def leading(self) -> bool:
+        """Whether this replica works."""
+        return self._leading.is_set()
 
     def enqueue(self, triggers: Triggers) -> None:
         """Ask for passes. A standby remembers nothing: when it takes over it looks at everything."""
@@ -140,9 +146,12 @@ class Workers:
         except asyncio.CancelledError:
             fact = msgspec.structs.replace(fact, result="cancelled")
             raise
-        except Exception as error:
+        except Exception as error:  # a defect, of which one Service must not make all the others suffer
             fact = self._failed(fact, key, lane, error)
-            raise  # a bug: the worker is restarted by its supervisor, the key is tried again later
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename}:{place.lineno}"
+            fact = msgspec.structs.replace(fact, error=f"{fact.error} (unexpected, at {where})")
+            return False
         else:
             self._queue.forget(key)
             if done.more:

@@ -136,8 +136,9 @@ class Informer(Generic[V]):
         self._cursor.ended()
         self._heard_at = self._loop.time()
         self._notify(WatchRestarted(self._resource.plural, "ended", 0.0))
-        if self._loop.time() - started < SHORT_WATCH_S:
-            await asyncio.sleep(next(self._waits))
+        lived_s = self._loop.time() - started
+        if lived_s < SHORT_WATCH_S:
+            await asyncio.sleep(max(next(self._waits), SHORT_WATCH_S - lived_s))
         else:
             self._well()  # a watch in which nothing happened is a good one too
 
@@ -212,6 +213,8 @@ class Informer(Generic[V]):
                 self._unauthorized_since = now
             if now - self._unauthorized_since > UNAUTHORIZED_LIMIT_S:
                 raise error
+        else:
+            self._unauthorized_since = None
         await asyncio.sleep(delay_s)
 
     def _delay_s(self, error: ApiError) -> float:

@@ -182,10 +182,14 @@ class Sender:
         loop = asyncio.get_running_loop()
         policy = self._lanes.policies[self._lane]
         attempts = 0
+        failed: Throttled | Unreachable | None = None  # the first attempt, which needs no decorator
         not_before = float("-inf")  # loop time before which the server does not want to be asked again
 
         async def attempt() -> bytes:
-            nonlocal attempts
+            nonlocal attempts, failed
+            if failed is not None:
+                error, failed = failed, None
+                raise error
             attempts += 1
             if (wait_s := not_before - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
@@ -206,6 +210,10 @@ class Sender:
                 )
             )
 
+        try:
+            return await attempt()
+        except (Throttled, Unreachable) as error:
+            failed = error
         retried = backoff.on_exception(
             backoff.expo,
             (Throttled, Unreachable),
@@ -218,8 +226,7 @@ class Sender:
             logger=None,
         )(attempt)
         body = await retried()
-        if attempts > 1:
-            self._lanes.notify(RetrySucceeded(operation, namespace, self._service))
+        self._lanes.notify(RetrySucceeded(operation, namespace, self._service))
         return body
 
     async def _attempt(self, call: Callable[[], Awaitable[bytes]]) -> bytes:

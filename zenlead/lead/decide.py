@@ -14,6 +14,7 @@ import msgspec
 from zenlead.lead import contract
 from zenlead.lead.choose import Choice, choose
 from zenlead.lead.contract import Policy, Problem, Reason, Routing
+from zenlead.lead.ownership import owned, owned_slices
 from zenlead.lead.ports import Unresolved, resolve
 from zenlead.lead.select import Need, address, best, is_candidate, pod_problems, unfit
 from zenlead.lead.views import EndpointView, PodView, ServiceView, SlicePort, SliceView
@@ -137,20 +138,6 @@ def _stronger_rival(snapshot: Snapshot, source: ServiceView) -> ServiceView | No
     return None if claims[0] is source else claims[0]
 
 
-def owned(service: ServiceView | None, source: ServiceView) -> bool:
-    """Whether a Service is the leader Service of ``source``: by labels and by the UID of its controller.
-
-    What an earlier life of ``source`` left behind has another UID: the garbage collector's, not ours.
-    """
-    return (
-        service is not None
-        and service.labels.get(contract.MANAGED_BY) == contract.MANAGER
-        and service.labels.get(contract.SOURCE_SERVICE) == source.name
-        and service.owner is not None
-        and (service.owner.kind, service.owner.uid) == ("Service", source.uid)
-    )
-
-
 def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) -> Serve:
     source, policy = _narrowed(source, policy)
     policy = _with_pod_problems(policy, snapshot.pods)
@@ -167,7 +154,7 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         families=families,
         leader=_leader(chosen, families, resolved, snapshot) if chosen else None,
         routed=routed,
-        epoch=routed.epoch + 1 if moved and chosen else max(routed.epoch, 1 if chosen else 0),
+        epoch=_epoch(routed, source, chosen, now),
         reason=_reason(snapshot, need, routed, choice.fit) if moved else None,
         routing=_routing(snapshot, choice, policy, unresolved),
         available=len(choice.fit),
@@ -180,6 +167,14 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         wake_at=choice.wake_at,
         decided_at=now,
     )
+
+
+def _epoch(routed: Routed, source: ServiceView, chosen: PodView | None, now: float) -> int:
+    """One more with each new leader. Where none is known, whoever deleted our objects took it along; the age
+    of the source in seconds is higher than any that was used, as long as leaders last a second on average."""
+    if chosen is None or (routed.epoch and chosen.uid == routed.uid):
+        return routed.epoch
+    return (routed.epoch or max(0, int(now - source.created))) + 1
 
 
 def _narrowed(source: ServiceView, policy: Policy) -> tuple[ServiceView, Policy]:
@@ -214,8 +209,11 @@ def read_routed(snapshot: Snapshot, policy: Policy) -> Routed:
     The slice is written first, so its higher epoch wins; at the same epoch the two must agree, and a slice
     that names another pod was edited by a stranger.
     """
-    slices = sorted(snapshot.slices, key=lambda s: s.name != policy.leader_name)
-    services = sorted(snapshot.services, key=lambda s: s.name != policy.leader_name)
+    slices = owned_slices(snapshot, policy.leader_name)
+    slices.sort(key=lambda s: s.name != policy.leader_name)
+    source = snapshot.source
+    services = [s for s in snapshot.services if source is not None and owned(s, source)]
+    services.sort(key=lambda s: s.name != policy.leader_name)
     by_slice = next((_by_slice(s, snapshot.pods) for s in slices if s.endpoints), None)
     said = services[0].annotations if services else {}
     by_service = Routed(

@@ -14,7 +14,8 @@ import msgspec
 
 from zenlead.lead import contract
 from zenlead.lead.contract import Routing
-from zenlead.lead.decide import Absent, Blocked, Desired, Serve, Snapshot, owned
+from zenlead.lead.decide import Absent, Blocked, Desired, Serve, Snapshot
+from zenlead.lead.ownership import owned, owned_slices
 from zenlead.lead.render import (
     Json,
     following,
@@ -91,14 +92,6 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
             assert_never(desired)
 
 
-def labelled(observed: SliceView) -> bool:
-    """Whether a slice has a managed-by label of ours; one of the two may have been edited away."""
-    return contract.MANAGER in (
-        observed.labels.get(contract.SLICE_MANAGED_BY),
-        observed.labels.get(contract.MANAGED_BY),
-    )
-
-
 def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
     service = snapshot.at_name
     if serve.policy.paused:
@@ -115,13 +108,15 @@ def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
         kept.append(name)
         wanted = slice_body(serve, index, snapshot.namespace, service.uid)
         writes += _diff_slice(observed.get(name), wanted, serve, index)
+    if any(write.urgent for write in writes):  # traffic first; the rest is looked at when that is done
+        return [write for write in writes if write.urgent]
     writes += _diff_service(service, serve)
     writes += _diff_condition(service, serve) if conditions else []
     if all(name in observed for name in kept):  # the new routing stands: what an earlier one left may go
         writes += _delete_slices([s for s in observed.values() if s.name not in kept])
         others = (s for s in _owned_services(snapshot) if s.name != serve.policy.leader_name)
         writes += [_delete(Target.SERVICES, s) for s in others]
-    return sorted(writes, key=lambda write: not write.urgent)  # stable
+    return writes
 
 
 def _owned_services(snapshot: Snapshot) -> list[ServiceView]:
@@ -129,20 +124,6 @@ def _owned_services(snapshot: Snapshot) -> list[ServiceView]:
     if source is None:  # then the garbage collector has them all
         return []
     return [s for s in snapshot.services if owned(s, source) and not s.terminating]
-
-
-def owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
-    """Slices of ours. One whose owner is an earlier life of the served leader Service (deleted and made anew)
-    is taken over, so that the garbage collector does not interrupt the routing."""
-    uids = {s.uid for s in snapshot.services if snapshot.source is not None and owned(s, snapshot.source)}
-    return [
-        s
-        for s in snapshot.slices
-        if labelled(s)
-        and s.owner is not None
-        and s.owner.kind == "Service"
-        and (s.owner.uid in uids or (leader_name and s.owner.name == leader_name))
-    ]
 
 
 # --- the leader Service -------------------------------------------------------------------------------------
@@ -243,8 +224,18 @@ def _diff_slice(observed: SliceView | None, wanted: Json, serve: Serve, index: i
 
 
 def _delete_slices(unwanted: list[SliceView]) -> list[Write]:
-    """What a finalizer holds is not deleted twice."""
-    return [_delete(Target.SLICES, s) for s in unwanted if not s.terminating]
+    """What a finalizer holds is not deleted twice; but proxies still follow it, so it must lead nowhere."""
+    return [
+        _empty(s) if s.terminating else _delete(Target.SLICES, s)
+        for s in unwanted
+        if not s.terminating or s.endpoints
+    ]
+
+
+def _empty(observed: SliceView) -> Patch:
+    metadata = {"resourceVersion": observed.resource_version}
+    body = _encode({"metadata": metadata, "endpoints": []})
+    return Patch(Target.SLICES, observed.name, body, urgent=True)
 
 
 # --- shared -------------------------------------------------------------------------------------------------

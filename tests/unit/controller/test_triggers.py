@@ -72,33 +72,33 @@ def served(*more: Any) -> Rooms:
         pod("web-0", uid="anew"),
     ],
 )
-def test_a_change_of_the_leader_cannot_wait(hurt: Any) -> None:
+async def test_a_change_of_the_leader_cannot_wait(hurt: Any) -> None:
     assert served().put(hurt) == {WEB: URGENT}
 
 
-def test_the_deletion_of_the_leader_cannot_wait() -> None:
+async def test_the_deletion_of_the_leader_cannot_wait() -> None:
     assert served().drop(P0) == {WEB: URGENT}
 
 
-def test_other_pods_can_wait() -> None:
+async def test_other_pods_can_wait() -> None:
     rooms = served()
     assert rooms.put(pod("web-1", ready=False)) == {WEB: ROUTINE}
     assert rooms.put(pod("web-2")) == {WEB: ROUTINE}
     assert rooms.drop(P1) == {WEB: ROUTINE}
 
 
-def test_any_pod_is_urgent_for_who_has_no_leader() -> None:
+async def test_any_pod_is_urgent_for_who_has_no_leader() -> None:
     rooms = Rooms(service(), slice_of(None))
     assert rooms.put(pod("web-0")) == {WEB: URGENT}
     assert Rooms(service()).put(pod("web-0")) == {WEB: URGENT}
 
 
-def test_pods_of_nobody_concern_nobody() -> None:
+async def test_pods_of_nobody_concern_nobody() -> None:
     assert served().put(pod("x", labels={"app": "x"})) == {}
     assert Rooms().put(P0) == {}
 
 
-def test_each_service_has_its_own_urgency() -> None:
+async def test_each_service_has_its_own_urgency() -> None:
     rooms = served(service("api"), slice_of(P1, "api-leader", source="api", service="api-leader"))
     assert rooms.put(pod("web-0", ready=False)) == {WEB: URGENT, API: ROUTINE}
 
@@ -106,39 +106,39 @@ def test_each_service_has_its_own_urgency() -> None:
 # --- Services -----------------------------------------------------------------------------------------------
 
 
-def test_a_new_source_can_wait_and_a_change_of_one_cannot() -> None:
+async def test_a_new_source_can_wait_and_a_change_of_one_cannot() -> None:
     rooms = Rooms()
     assert rooms.put(service()) == {WEB: ROUTINE}
     assert rooms.put(service(selector={"app": "x"})) == {WEB: URGENT}
     assert rooms.drop(service()) == {WEB: URGENT}
 
 
-def test_opting_in_and_out() -> None:
+async def test_opting_in_and_out() -> None:
     rooms = Rooms(service(annotations={contract.ENABLED: "no"}))
     assert rooms.put(service()) == {WEB: URGENT}
     assert rooms.put(service(annotations={contract.ENABLED: "no"})) == {WEB: URGENT}
 
 
-def test_a_service_of_nobody_concerns_nobody() -> None:
+async def test_a_service_of_nobody_concerns_nobody() -> None:
     rooms = Rooms(service())
     assert rooms.put(service("other", annotations={contract.ENABLED: "no"})) == {}
 
 
-def test_a_leader_service_concerns_its_source() -> None:
+async def test_a_leader_service_concerns_its_source() -> None:
     rooms = Rooms(service())
     assert rooms.put(leader()) == {WEB: ROUTINE}
     assert rooms.put(leader(version="6", annotations={"x": "y"})) == {WEB: ROUTINE}
     assert rooms.drop(leader()) == {WEB: ROUTINE}
 
 
-def test_whoever_wants_a_name_hears_that_it_is_taken_or_free() -> None:
+async def test_whoever_wants_a_name_hears_that_it_is_taken_or_free() -> None:
     rooms = Rooms(service())
     stranger = service("web-leader", annotations={contract.ENABLED: "no"})
     assert rooms.put(stranger) == {WEB: ROUTINE}
     assert rooms.drop(stranger) == {WEB: ROUTINE}
 
 
-def test_rivals_hear_of_each_other() -> None:
+async def test_rivals_hear_of_each_other() -> None:
     shared = {contract.LEADER_SERVICE_NAME: "shared"}
     rooms = Rooms(service(annotations=shared))
     assert rooms.put(service("api", annotations=shared)) == {API: ROUTINE, WEB: ROUTINE}
@@ -146,7 +146,7 @@ def test_rivals_hear_of_each_other() -> None:
     assert rooms.put(out) == {WEB: URGENT, API: ROUTINE}
 
 
-def test_a_renamed_claim_frees_the_old_name_for_its_rival() -> None:
+async def test_a_renamed_claim_frees_the_old_name_for_its_rival() -> None:
     shared = {contract.LEADER_SERVICE_NAME: "shared"}
     rooms = Rooms(service(annotations=shared), service("api", annotations=shared))
     keys = rooms.put(service(annotations={contract.LEADER_SERVICE_NAME: "mine"}))
@@ -156,7 +156,7 @@ def test_a_renamed_claim_frees_the_old_name_for_its_rival() -> None:
 # --- slices and nodes ---------------------------------------------------------------------------------------
 
 
-def test_a_slice_that_is_edited_or_deleted_cannot_wait() -> None:
+async def test_a_slice_that_is_edited_or_deleted_cannot_wait() -> None:
     rooms = served()
     assert rooms.put(slice_of(P1, version="10")) == {WEB: URGENT}
     assert rooms.put(slice_of(P1, version="11", body={"ports": []})) == {WEB: URGENT}
@@ -164,21 +164,21 @@ def test_a_slice_that_is_edited_or_deleted_cannot_wait() -> None:
     assert rooms.drop(slice_of(P1)) == {WEB: URGENT}
 
 
-def test_a_slice_whose_label_was_edited_concerns_who_had_it_and_who_has_it() -> None:
+async def test_a_slice_whose_label_was_edited_concerns_who_had_it_and_who_has_it() -> None:
     rooms = served()
     labels = {contract.SLICE_MANAGED_BY: contract.MANAGER, contract.SOURCE_SERVICE: "api"}
     assert rooms.put(slice_of(P0, version="10", labels=labels)) == {WEB: ROUTINE, API: ROUTINE}
 
 
-def test_a_slice_that_appears_can_wait() -> None:
+async def test_a_slice_that_appears_can_wait() -> None:
     assert Rooms(service()).put(slice_of(P0)) == {WEB: ROUTINE}
 
 
-def test_a_strangers_slice_concerns_nobody() -> None:
+async def test_a_strangers_slice_concerns_nobody() -> None:
     assert Rooms(service()).put(slice_of(P0, labels={})) == {}
 
 
-def test_a_node_concerns_those_who_are_routed_to_it() -> None:
+async def test_a_node_concerns_those_who_are_routed_to_it() -> None:
     rooms = served()
     assert rooms.put(NodeView("n1", "z1")) == {WEB: ROUTINE}
     assert rooms.put(NodeView("n2", "z1")) == {}
@@ -188,14 +188,14 @@ def test_a_node_concerns_those_who_are_routed_to_it() -> None:
 # --- what the caches tell -----------------------------------------------------------------------------------
 
 
-def test_a_leader_service_is_no_source_even_if_it_says_so() -> None:
+async def test_a_leader_service_is_no_source_even_if_it_says_so() -> None:
     odd = leader(annotations={contract.ENABLED: "true"})
     assert is_managed(odd)
     assert not is_source(odd)
     assert leader_name(service(annotations={contract.LEADER_SERVICE_NAME: "front"})) == "front"
 
 
-def test_all_that_may_need_something_is_known_at_the_start() -> None:
+async def test_all_that_may_need_something_is_known_at_the_start() -> None:
     rooms = Rooms(
         service(),
         service("out", annotations={contract.ENABLED: "no"}),
@@ -206,7 +206,7 @@ def test_all_that_may_need_something_is_known_at_the_start() -> None:
     assert rooms.caches.keys() == {WEB, ("t1", "gone"), ("t1", "lost")}
 
 
-def test_a_snapshot_shows_what_is_around_a_service() -> None:
+async def test_a_snapshot_shows_what_is_around_a_service() -> None:
     rooms = served(
         service("api", annotations={contract.LEADER_SERVICE_NAME: "web-leader"}), NodeView("n1", "z1")
     )
@@ -227,26 +227,26 @@ async def test_a_snapshot_is_the_same_with_and_without_an_index() -> None:
     assert (fast.slices, fast.services, fast.at_name) == (slow.slices, slow.services, slow.at_name)
 
 
-def test_a_routed_pod_is_found_although_it_is_no_longer_selected() -> None:
+async def test_a_routed_pod_is_found_although_it_is_no_longer_selected() -> None:
     rooms = served()
     away = pod("web-0", labels={"app": "other"})
     rooms.put(away)
     assert rooms.caches.snapshot(WEB, None).routed_pod == away
 
 
-def test_a_pod_that_the_slice_names_goes_before_one_that_the_service_names() -> None:
+async def test_a_pod_that_the_slice_names_goes_before_one_that_the_service_names() -> None:
     """Between the write of the slice and that of the Service."""
     rooms = Rooms(service(), P0, P1, leader(annotations=led_by(P0, 1)), slice_of(P1, epoch=2))
     assert rooms.caches.snapshot(WEB, None).routed_pod == P1
 
 
-def test_the_first_family_tells_the_routed_pod() -> None:
+async def test_the_first_family_tells_the_routed_pod() -> None:
     """Between the writes of the two slices, whichever came into the cache first."""
     second = slice_of(P0, "web-leader-ipv6", family="IPv6", epoch=1)
     rooms = Rooms(service(), P0, P1, leader(annotations=led_by(P0, 1)), second, slice_of(P1, epoch=2))
     assert rooms.caches.snapshot(WEB, None).routed_pod == P1
 
 
-def test_a_change_is_told_with_its_key() -> None:
+async def test_a_change_is_told_with_its_key() -> None:
     assert Change(None, P0).key == ("t1", "web-0")
     assert "1 services" in repr(Rooms(service()).caches)

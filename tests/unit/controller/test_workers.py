@@ -243,17 +243,17 @@ async def test_who_lost_the_lease_leaves_the_key_to_the_next_holder() -> None:
         assert s.at_rest()
 
 
-async def test_a_bug_ends_the_worker_and_gives_the_key_back() -> None:
+async def test_a_bug_in_one_service_is_told_and_leaves_the_workers_to_the_others() -> None:
     s = shop(ZeroDivisionError("a bug"))
-    s.workers.lead()
-    s.workers.enqueue({WEB: URGENT})
-    with pytest.raises(ZeroDivisionError):
-        await s.workers.urgent()
-    assert s.results() == ["error"]
     async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
         await asyncio.sleep(5)
         assert s.results() == ["error", "success"]
         assert s.at_rest()
+    (told,) = [f for f in s.facts if isinstance(f, Reconciled) and f.result == "error"]
+    assert told.error_type == "ZeroDivisionError"
+    assert "a bug (unexpected, at " in told.error
 
 
 async def test_a_cancelled_pass_gives_its_key_back() -> None:

@@ -86,7 +86,7 @@ def service_json(name: str = "web", **over: Any) -> Json:
             "namespace": NAMESPACE,
             "uid": over.get("uid", f"uid-svc-{name}"),
             "resourceVersion": over.get("version", "5"),
-            "creationTimestamp": stamp(T0 - over.get("age", 5000)),
+            "creationTimestamp": stamp(T0 - over.get("age", 0)),
             "labels": over.get("labels"),
             "annotations": {contract.ENABLED: "true"} | over.get("annotations", {}),
         },

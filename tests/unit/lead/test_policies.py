@@ -166,6 +166,7 @@ def test_annotations_come_and_go() -> None:
     there = leader(annotations=made)
     fewer = msgspec.structs.replace(
         seen,
+        slices=(slice_of(lead, epoch=1, body={"ports": [{"name": "", "port": 80, "protocol": "TCP"}]}),),
         source=service(annotations={contract.LEADER_PREFIX + "team": "red"}, ports=[{"port": 80}]),
         at_name=there,
         services=(there,),

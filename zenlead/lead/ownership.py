@@ -1,0 +1,51 @@
+"""What is ours: by label AND by the UID of the owner.
+
+Knows the two signs that every object of ours carries. Refuses to know what is done with it.
+Rule: only what these functions name is ever believed, changed or deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zenlead.lead import contract
+
+if TYPE_CHECKING:
+    from zenlead.lead.decide import Snapshot
+    from zenlead.lead.views import ServiceView, SliceView
+
+
+def owned(service: ServiceView | None, source: ServiceView) -> bool:
+    """Whether a Service is the leader Service of ``source``: by labels and by the UID of its controller.
+
+    What an earlier life of ``source`` left behind has another UID: the garbage collector's, not ours.
+    """
+    return (
+        service is not None
+        and service.labels.get(contract.MANAGED_BY) == contract.MANAGER
+        and service.labels.get(contract.SOURCE_SERVICE) == source.name
+        and service.owner is not None
+        and (service.owner.kind, service.owner.uid) == ("Service", source.uid)
+    )
+
+
+def labelled(observed: SliceView) -> bool:
+    """Whether a slice has a managed-by label of ours; one of the two may have been edited away."""
+    return contract.MANAGER in (
+        observed.labels.get(contract.SLICE_MANAGED_BY),
+        observed.labels.get(contract.MANAGED_BY),
+    )
+
+
+def owned_slices(snapshot: Snapshot, leader_name: str) -> list[SliceView]:
+    """Slices of ours. One whose owner is an earlier life of the served leader Service (deleted and made anew)
+    is taken over, so that the garbage collector does not interrupt the routing."""
+    uids = {s.uid for s in snapshot.services if snapshot.source is not None and owned(s, snapshot.source)}
+    return [
+        s
+        for s in snapshot.slices
+        if labelled(s)
+        and s.owner is not None
+        and s.owner.kind == "Service"
+        and (s.owner.uid in uids or (leader_name and s.owner.name == leader_name))
+    ]
