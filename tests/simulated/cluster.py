@@ -227,9 +227,10 @@ def _wrong_with(source: Body, leader: tuple[str, str], at: Lookup) -> list[str]:
         return wrong + ([f"{where}: routes although nobody is fit"] if endpoints else [])
     if len(endpoints) != 1:
         return [*wrong, f"{where}: {len(endpoints)} endpoints, {len(fit)} fit pods"]
-    pod = fit.get(endpoints[0]["targetRef"]["uid"])
+    target = endpoints[0].get("targetRef") or {}
+    pod = fit.get(target.get("uid", ""))
     if pod is None:
-        return [*wrong, f"{where}: routes to {endpoints[0]['targetRef']['name']}, which is not fit"]
+        return [*wrong, f"{where}: routes to {target.get('name', 'a stranger')}, which is not fit"]
     if endpoints[0]["addresses"] != [pod["status"]["podIPs"][0]["ip"]]:
         wrong.append(f"{where}: not the pod's address")
     if routing[0]["ports"] != [{"name": "http", "port": 8080, "protocol": "TCP"}]:
