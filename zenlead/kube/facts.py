@@ -39,7 +39,7 @@ class RetrySucceeded(msgspec.Struct, frozen=True):
 
 
 class WatchRestarted(msgspec.Struct, frozen=True):
-    """An informer had to connect again. ``reason``: ended, idle, gone, throttled, unreachable, forbidden, …"""
+    """An informer had to connect again. ``reason``: ended, idle, gone, throttled, unreachable, forbidden …"""
 
     resource: str
     reason: str

@@ -80,6 +80,7 @@ class Metrics:
                 | service.LeaderMoved()
                 | service.PortUnresolved()
                 | service.WriteDone()
+                | service.WritePlanned()
                 | service.ServiceForgotten()
                 | service.TimedOut()
             ):
@@ -104,6 +105,8 @@ class Metrics:
                 self._time(self._call_s, fact, fact.seconds, f"{fact.verb}_{fact.resource}", fact.result)
                 if fact.resource == "endpointslices" and fact.result != SUCCESS:
                     self._count(self._endpoint_errors, fact)
+            case service.WritePlanned():
+                pass  # nothing happened
             case service.ServiceForgotten():
                 self._gauges.forget(fact.namespace, fact.service)
                 self._series.forget(fact.namespace, fact.service)
