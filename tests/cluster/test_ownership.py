@@ -196,3 +196,22 @@ async def test_two_sources_with_one_name_take_turns(
         )
 
     await eventually(taken_over, "the second source has the name")
+
+
+async def test_slices_that_a_selector_left_behind_are_removed(web: Namespace, recorder: Recorder) -> None:
+    """While our leader Service had a selector, the cluster's own controller made it a slice of all pods."""
+    body = {"spec": {"selector": {"app": "web"}}}
+    await web.client.patch(SERVICES, web.name, SLICE, body)
+
+    async def alone() -> bool:
+        service = await web.client.get(SERVICES, web.name, SLICE)
+        names = [s["metadata"]["name"] for s in await web.slices_of(SLICE)]
+        return not service["spec"].get("selector") and names == [SLICE]
+
+    await recorder.wait(
+        lambda r: r.resource == ENDPOINT_SLICES.plural and r.name.startswith(f"{SLICE}-"), "a foreign slice"
+    )
+    await eventually(alone, "only our slice is left", timeout_s=15.0)
+    await recorder.quiet(1.0)
+    assert await alone()
+    assert {s["metadata"]["name"] for s in await web.slices_of("web")} != set(), "those of others stay"

@@ -38,6 +38,8 @@ Span: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[Any]
 class Reads(Protocol):
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes: ...
 
+    async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes: ...
+
 
 class Sender(Protocol):
     """Sends writes of one Service in one lane, with the lane's retries and limits."""

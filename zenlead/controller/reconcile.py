@@ -22,6 +22,7 @@ from zenlead.controller.facts import (
     ServiceState,
     WritePlanned,
 )
+from zenlead.controller.strays import Strays
 from zenlead.kube.errors import NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.resources import PODS
@@ -66,6 +67,7 @@ class Pass(msgspec.Struct):
     writes: int = 0
     more: bool = False
     wake_at: float | None = None
+    look_after_s: float | None = None  # look again, in no hurry, after so many seconds
 
 
 class Reconciler:
@@ -88,6 +90,7 @@ class Reconciler:
         self._wall = wall
         self._options = options
         self._applier = Applier(caches, reads, listener, parallel=options.parallel)
+        self._strays = Strays(reads)
         self._told: set[Key] = set()  # Services whose state was told; each goes with its ServiceForgotten
 
     def preempt(self, key: Key) -> None:
@@ -119,6 +122,8 @@ class Reconciler:
             desired = decide(seen, self._wall())
             if not self._options.trust_cache:
                 seen, desired = await self._confirmed(seen, desired)
+            if isinstance(desired, Serve):
+                self._strays.notice(seen)
             pending = diff(seen, desired, conditions=self._options.conditions)
             if self._options.dry_run:
                 return self._rehearsed(seen, desired, pending)
@@ -128,6 +133,8 @@ class Reconciler:
             if not chosen:
                 done.more = bool(pending)
                 self._settled(seen, desired, done)
+                if lane is Lane.ROUTINE and not done.more:
+                    done.look_after_s = await self._strays.remove(seen, senders[False])
                 return done
             work = [(write, senders[write.urgent]) for write in chosen]
             sight = Sight(seen, desired, seen_at)
@@ -178,6 +185,7 @@ class Reconciler:
         notify, source = self._listener.notify, seen.source
         key = (seen.namespace, seen.name)
         if isinstance(desired, Absent):
+            self._strays.forget(key)
             if key in self._told and not done.more:
                 self._told.remove(key)
                 notify(ServiceForgotten(*key))

@@ -157,6 +157,8 @@ class Workers:
             if done.more:
                 fact = msgspec.structs.replace(fact, result="requeue")
                 self._queue.add(key, Lane.ROUTINE)
+            if done.look_after_s is not None:
+                self._queue.add(key, Lane.ROUTINE, after_s=done.look_after_s)
             if done.wake_at is not None:
                 self._queue.add(key, Lane.URGENT, after_s=max(0.0, done.wake_at - self._wall()))
             fact = msgspec.structs.replace(fact, writes=done.writes)
