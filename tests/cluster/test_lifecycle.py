@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tests.cluster.scene import eventually
-from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
+from zenlead.kube.resources import ENDPOINT_SLICES, LEASES, SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,3 +246,20 @@ async def test_a_restart_writes_nothing(
     assert await versions(pods) == before
     assert [r for r in recorder.log if r.at >= again and r.resource != "events"] == []
     assert len(recorder.events()) == events
+
+
+async def test_a_dry_run_tells_and_writes_nothing(
+    pods: Namespace, recorder: Recorder, zenlead_process: StartZenlead
+) -> None:
+    await pods.service("web")
+    process = await zenlead_process("--dry-run")
+
+    async def planned() -> bool:
+        return any(r["event"] == "write.planned" and r["name"] == SLICE for r in process.records)
+
+    await eventually(planned, "the log says what would be written")
+    await recorder.quiet(1.0)
+    assert await pods.client.find(SERVICES, pods.name, SLICE) is None
+    assert recorder.events() == []
+    leases = await pods.client.list(LEASES, pods.name)
+    assert leases["items"] == []

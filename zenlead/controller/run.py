@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from zenlead.settings import Settings
 
 ELECTION_CONNECTIONS = 2  # a renewal, and the next one should the first hang
-STUCK_S = 30.0  # a pass may wait for retries of several requests; longer than this is no waiting any more
+STUCK_LOOP_S = 30.0  # an event loop that is late by this much serves nobody
+# A pass may try a write three times, each for a request's whole time limit, and then the next one: an API
+# server that hangs is no reason to restart. Longer than this is no waiting any more.
+STUCK_PASS_S = 120.0
 START_PATIENCE_S = 8.0  # an API server that has not answered by then is called unreachable
 
 
@@ -154,11 +157,11 @@ def alive_checks(controller: Controller) -> Mapping[str, health.Check]:
 
     def workers() -> str | None:
         longest_s = controller.queue.longest_running_s()
-        return f"a pass has been running for {longest_s:.0f} s" if longest_s > STUCK_S else None
+        return f"a pass has been running for {longest_s:.0f} s" if longest_s > STUCK_PASS_S else None
 
     def loop() -> str | None:
         lag_s = controller.lag.worst_s
-        return f"the event loop was {lag_s:.0f} s late" if lag_s > STUCK_S else None
+        return f"the event loop was {lag_s:.0f} s late" if lag_s > STUCK_LOOP_S else None
 
     return {"tasks": tasks, "workers": workers, "loop": loop}
 
