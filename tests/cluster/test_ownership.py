@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.cluster.scene import HTTP_PORTS, eventually
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
 
@@ -89,10 +87,25 @@ async def test_strangers_in_the_way_stay_as_they_are(
     await recorder.wait_leader("web0-leader", "web-0")
 
 
-@pytest.mark.parametrize("label", sorted(OURS))
-async def test_a_leader_service_that_lost_its_label_is_a_stranger(
-    web: Namespace, recorder: Recorder, label: str
+async def test_a_leader_service_that_lost_its_source_label_gets_it_back(
+    web: Namespace, recorder: Recorder
 ) -> None:
+    label = "zen-lead.io/source-service"
+    await web.client.patch(SERVICES, web.name, SLICE, {"metadata": {"labels": {label: None}}})
+
+    async def labelled() -> bool:
+        service = await web.client.get(SERVICES, web.name, SLICE)
+        return service["metadata"]["labels"].get(label) == "web"
+
+    await eventually(labelled, "the label is back")
+    started = now()
+    await web.pod_status("web-0", ready=False)
+    await recorder.wait_leader(SLICE, "web-1", since=started)
+    assert recorder.events("LeaderServiceConflict") == []
+
+
+async def test_a_leader_service_that_lost_our_label_is_a_stranger(web: Namespace, recorder: Recorder) -> None:
+    label = "app.kubernetes.io/managed-by"
     changed = await web.client.patch(SERVICES, web.name, SLICE, {"metadata": {"labels": {label: None}}})
     await recorder.wait(lambda r: r.body.get("reason") == "LeaderServiceConflict", "the conflict is told")
     await recorder.quiet(1.0)

@@ -23,7 +23,6 @@ def owned(service: ServiceView | None, source: ServiceView) -> bool:
     return (
         service is not None
         and service.labels.get(contract.MANAGED_BY) == contract.MANAGER
-        and service.labels.get(contract.SOURCE_SERVICE) == source.name
         and service.owner is not None
         and (service.owner.kind, service.owner.uid) == ("Service", source.uid)
     )

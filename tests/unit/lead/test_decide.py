@@ -349,9 +349,7 @@ def test_when_the_first_is_out_the_second_takes_over() -> None:
     "stranger",
     [
         leader(labels=None),
-        leader(labels={contract.MANAGED_BY: contract.MANAGER}),
         leader(labels={contract.MANAGED_BY: "helm", contract.SOURCE_SERVICE: "web"}),
-        leader(labels={contract.MANAGED_BY: contract.MANAGER, contract.SOURCE_SERVICE: "api"}),
         leader(owner="uid-of-an-earlier-web"),
         msgspec.structs.replace(leader(), owner=None),
         msgspec.structs.replace(leader(), owner=Owner("Deployment", "web", "uid-svc-web")),
@@ -363,6 +361,19 @@ def test_a_stranger_at_the_leader_name_is_left_alone(stranger: Any) -> None:
     blocked = refused(snapshot(LED, at_name=stranger))
     assert (blocked.event, blocked.withdraw) == ("LeaderServiceConflict", False)
     assert "web-leader" in blocked.message
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {contract.MANAGED_BY: contract.MANAGER},
+        {contract.MANAGED_BY: contract.MANAGER, contract.SOURCE_SERVICE: "api"},
+    ],
+)
+def test_our_label_and_the_right_owner_make_it_ours_whatever_else_was_edited(labels: dict[str, str]) -> None:
+    edited = leader(labels=labels)
+    assert owned(edited, service())
+    assert serve(snapshot(LED, at_name=edited)).leader is not None
 
 
 def test_a_service_that_wants_its_own_name_for_its_leader_is_refused() -> None:
