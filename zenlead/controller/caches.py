@@ -50,7 +50,7 @@ def _for_source(view: SliceView) -> Iterable[Key]:
 
 
 def leads_for(view: ServiceView) -> Iterable[Key]:
-    """The Services that a leader Service may belong to: by its owner, and by its label, which can be edited."""
+    """The Services that a leader Service may belong to: by its owner, and by its label (which can change)."""
     owner = view.owner.name if is_managed(view) and view.owner is not None else None
     names = dict.fromkeys((view.labels.get(contract.SOURCE_SERVICE), owner))
     return [(view.namespace, name) for name in names if name]
