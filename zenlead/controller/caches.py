@@ -44,16 +44,9 @@ def _claims(view: ServiceView) -> Iterable[Key]:
     return ((view.namespace, leader_name(view)),) if is_source(view) else ()
 
 
-def _for_source(view: SliceView) -> Iterable[Key]:
+def _for_source(view: ServiceView | SliceView) -> Iterable[Key]:
     name = view.labels.get(contract.SOURCE_SERVICE)
     return ((view.namespace, name),) if name else ()
-
-
-def leads_for(view: ServiceView) -> Iterable[Key]:
-    """The Services that a leader Service may belong to: by its owner, and by its label (which can change)."""
-    owner = view.owner.name if is_managed(view) and view.owner is not None else None
-    names = dict.fromkeys((view.labels.get(contract.SOURCE_SERVICE), owner))
-    return [(view.namespace, name) for name in names if name]
 
 
 def _owner(view: SliceView) -> Iterable[Key]:
@@ -74,7 +67,7 @@ class Caches:
     def __init__(self, index_limit: int) -> None:
         self._index_limit = index_limit
         self.services: Store[ServiceView] = Store(
-            {"sources": _sources, "claims": _claims, "managed": leads_for}
+            {"sources": _sources, "claims": _claims, "managed": _for_source}
         )
         self.slices: Store[SliceView] = Store(
             {"managed": _for_source, "owner": _owner, "targets": _targets, "nodes": _nodes}
@@ -91,8 +84,8 @@ class Caches:
     def keys(self) -> set[Key]:
         """Every Service that may need something: all sources, and whatever of ours names a source."""
         sources = {view.key for view in self.services if is_source(view)}
-        made = (key for view in self.services for key in leads_for(view))
-        return sources.union(made, (key for view in self.slices for key in _for_source(view)))
+        owned = (key for view in (*self.services, *self.slices) for key in _for_source(view))
+        return sources.union(owned)
 
     async def load_index(self, namespace: str) -> NamespaceIndex:
         """The loader behind the cache of selector indexes."""
