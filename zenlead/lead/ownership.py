@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def owned(service: ServiceView | None, source: ServiceView) -> bool:
-    """Whether a Service is the leader Service of ``source``: by labels and by the UID of its controller.
+    """Whether a Service is the leader Service of ``source``: by our label and by the UID of its controller.
 
     What an earlier life of ``source`` left behind has another UID: the garbage collector's, not ours.
     """
