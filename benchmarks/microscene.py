@@ -25,7 +25,7 @@ from zenlead.sandbox.memory import MemoryApi
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
-    from zenlead.lead.decide import Snapshot
+    from zenlead.lead.desired import Snapshot
     from zenlead.lead.views import Key, PodView
 
 ECHO = """

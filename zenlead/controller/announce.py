@@ -10,7 +10,7 @@ import msgspec
 
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing
-from zenlead.lead.decide import Absent, Blocked, Desired, Serve, problems_of
+from zenlead.lead.desired import Absent, Blocked, Desired, Serve, problems_of
 from zenlead.lead.views import PodView  # noqa: TC001 - a field of a Struct
 
 

@@ -20,8 +20,9 @@ from zenlead.kube.errors import Conflict, NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 from zenlead.lead.contract import Reason
-from zenlead.lead.decide import Desired, Serve, Snapshot, epoch_of
+from zenlead.lead.desired import Desired, Serve, Snapshot
 from zenlead.lead.ownership import owned_slices
+from zenlead.lead.routed import epoch_of
 from zenlead.lead.views import SliceView
 from zenlead.lead.wire import WireService, WireSlice, decode
 from zenlead.lead.writes import Create, Delete, Patch, Target, Write

@@ -14,7 +14,8 @@ import msgspec
 from zenlead.controller.selectors import NamespaceIndex
 from zenlead.kube.store import Store
 from zenlead.lead import contract
-from zenlead.lead.decide import Snapshot, read_routed
+from zenlead.lead.desired import Snapshot
+from zenlead.lead.routed import read_routed
 from zenlead.lead.select import selected
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from zenlead.kube.lane import Lane
 from zenlead.kube.resources import PODS
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason
-from zenlead.lead.decide import Absent, Blocked, Desired, Serve, Snapshot, decide
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
 from zenlead.lead.wire import WirePod, decode
 from zenlead.lead.writes import Target, Write, diff
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from zenlead.controller.apply import Sender
     from zenlead.kube.resources import Resource
-    from zenlead.lead.decide import Snapshot
+    from zenlead.lead.desired import Snapshot
     from zenlead.lead.views import Key
 
 AGAIN_AFTER_S = 5.0  # a sync of the native controller that was under way is over by then

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zenlead.lead import contract
 
 if TYPE_CHECKING:
-    from zenlead.lead.decide import Snapshot
+    from zenlead.lead.desired import Snapshot
     from zenlead.lead.views import ServiceView, SliceView
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zenlead.lead import contract
-from zenlead.lead.decide import epoch_of
+from zenlead.lead.routed import epoch_of
 
 if TYPE_CHECKING:
-    from zenlead.lead.decide import Serve
+    from zenlead.lead.desired import Serve
     from zenlead.lead.views import EndpointView, ServicePort, ServiceView, SlicePort
 
 Json: TypeAlias = dict[str, Any]

@@ -14,7 +14,7 @@ import msgspec
 
 from zenlead.lead import contract
 from zenlead.lead.contract import Routing
-from zenlead.lead.decide import Absent, Blocked, Desired, Serve, Snapshot
+from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
 from zenlead.lead.ownership import owned, owned_slices
 from zenlead.lead.render import (
     Json,

@@ -8,7 +8,8 @@ from tests.unit.lead.builders import T0, leader, led_by, pod, serve, service, sn
 from zenlead.controller import announce
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason
-from zenlead.lead.decide import Absent, decide
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Absent
 
 LED, NEXT = pod("web-0"), pod("web-1", age=1, ips=["10.1.0.11"])
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from zenlead.controller.selectors import NamespaceIndex
-    from zenlead.lead.decide import Snapshot
+    from zenlead.lead.desired import Snapshot
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zenlead.lead import contract
-from zenlead.lead.decide import Serve, Snapshot, decide
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Serve, Snapshot
 from zenlead.lead.wire import WirePod, WireService, WireSlice, decode
 
 if TYPE_CHECKING:

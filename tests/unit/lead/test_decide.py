@@ -21,17 +21,10 @@ from tests.unit.lead.builders import (
 )
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing
-from zenlead.lead.decide import (
-    Absent,
-    Blocked,
-    Routed,
-    Snapshot,
-    decide,
-    epoch_of,
-    owned,
-    problems_of,
-    read_routed,
-)
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Absent, Blocked, Routed, Snapshot, problems_of
+from zenlead.lead.ownership import owned
+from zenlead.lead.routed import epoch_of, read_routed
 from zenlead.lead.views import Owner, PodView
 
 LED = pod("web-0", age=2000)

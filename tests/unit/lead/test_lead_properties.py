@@ -23,7 +23,8 @@ from tests.unit.lead.builders import (
 from tests.unit.lead.world import MAX_ROUNDS, World
 from tests.unit.profiles import THOROUGH
 from zenlead.lead import contract
-from zenlead.lead.decide import Blocked, Serve, decide
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Blocked, Serve
 from zenlead.lead.select import Need, ripe_at, unfit
 from zenlead.lead.writes import Create, Delete, Patch, Target, diff
 

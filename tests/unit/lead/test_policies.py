@@ -10,7 +10,8 @@ import pytest
 from tests.unit.lead.builders import T0, leader, led_by, pod, service, slice_of
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing, parse_policy
-from zenlead.lead.decide import Serve, Snapshot, decide, problems_of
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Serve, Snapshot, problems_of
 from zenlead.lead.writes import diff
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from tests.unit.lead.builders import (
 from tests.unit.lead.world import World
 from zenlead.lead import contract
 from zenlead.lead.contract import Routing
-from zenlead.lead.decide import Serve, decide
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Serve
 from zenlead.lead.writes import Create, Delete, Patch, Target, Write, diff
 
 SERVICES, SLICES = Target.SERVICES, Target.SLICES

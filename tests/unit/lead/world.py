@@ -13,7 +13,8 @@ import msgspec
 
 from tests.unit.lead.builders import NAMESPACE, Json
 from zenlead.lead import contract
-from zenlead.lead.decide import Desired, Snapshot, decide
+from zenlead.lead.decide import decide
+from zenlead.lead.desired import Desired, Snapshot
 from zenlead.lead.wire import WirePod, WireService, WireSlice, decode
 from zenlead.lead.writes import Create, Delete, Patch, Target, Write, diff
 
