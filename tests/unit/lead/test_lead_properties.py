@@ -1,178 +1,33 @@
-"""What holds of every decision and of every way from one state to another, whatever pods and objects do."""
+"""What holds of every decision, whatever the pods, the annotations and the objects that are there."""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.lead.builders import (
-    NAMESPACE,
-    T0,
-    Json,
-    leader_json,
-    led_by,
-    pod,
-    pod_json,
-    service_json,
-    slice_json,
-)
+from tests.unit.lead.builders import T0, Json
 from tests.unit.lead.world import MAX_ROUNDS, World
+from tests.unit.lead.worlds import NAMES, pods_json, sources, worlds
 from tests.unit.profiles import THOROUGH
 from zenlead.lead import contract
+from zenlead.lead.contract import Policy, Reason, Routing
 from zenlead.lead.decide import decide
-from zenlead.lead.desired import Blocked, Serve
-from zenlead.lead.select import Need, ripe_at, unfit
-from zenlead.lead.writes import Create, Delete, Patch, Target, diff
+from zenlead.lead.desired import Desired, Serve
+from zenlead.lead.select import Need, priority, ripe_at, unfit
 
-SERVICES, SLICES = Target.SERVICES, Target.SLICES
-NAMES = ("web-0", "web-1", "web-2", "web-3")
-IPS4 = ("10.1.0.10", "10.1.0.11", "10.1.0.12", "169.254.1.1", "127.0.0.1", "")
-IPS6 = ("fd00::10", "fd00::11", "fe80::1", "::1", "")
-HTTP = {"name": "http", "containerPort": 8081}
+if TYPE_CHECKING:
+    from zenlead.lead.views import PodView
 
-
-BAD: tuple[Json, ...] = (
-    {"ready": False},
-    {"phase": "Pending"},
-    {"phase": "Failed", "ready": False},
-    {"phase": "Succeeded"},
-    {"phase": "Unknown"},
-    {"deleted": True},
-    {"deleted": True, "ready": False},
-    {"labels": {"app": "other"}},
-    {"annotations": {contract.CANDIDATE: "false"}},
-    {"annotations": {contract.CANDIDATE: "odd"}},
-    {"containers": []},
-    {"ips": []},
-)
-FAULTS = ({},) * len(BAD) + BAD  # half of the pods have none
-ADDRESSES = [[ip for ip in pair if ip] for pair in itertools.product(IPS4, IPS6)]
-
-
-@st.composite
-def pods_json(draw: st.DrawFn) -> list[Json]:
-    """Up to four pods of different names, half of them fit."""
-    pods = []
-    for name in NAMES[: draw(st.integers(0, len(NAMES)))]:
-        over: Json = {
-            "uid": f"uid-{name}-{draw(st.integers(0, 1))}",
-            "age": draw(st.integers(0, 3)),
-            "ready_for": draw(st.sampled_from((0, 4, 5, 9))),
-            "ips": draw(st.sampled_from(ADDRESSES)),
-            "containers": [{"name": "c", "ports": [HTTP]}],
-        }
-        pods.append(pod_json(name, **(over | draw(st.sampled_from(FAULTS)))))
-    return pods
-
-
-@st.composite
-def sources(draw: st.DrawFn) -> Json:
-    families, policy = draw(
-        st.sampled_from(
-            (
-                (["IPv4"], "SingleStack"),
-                (["IPv6"], "SingleStack"),
-                (["IPv4", "IPv6"], "PreferDualStack"),
-                (["IPv6", "IPv4"], "RequireDualStack"),
-            )
-        )
-    )
-    ports = draw(
-        st.sampled_from(
-            (
-                [{"port": 80, "protocol": "TCP", "targetPort": 8080}],
-                [{"name": "a", "port": 80, "protocol": "TCP", "targetPort": "http"}],
-                [{"name": "a", "port": 80}, {"name": "b", "port": 53, "protocol": "UDP"}],
-            )
-        )
-    )
-    annotations: dict[str, str] = {}
-    for name, values in (
-        (contract.STICKY, (None, "false", "maybe")),
-        (contract.MIN_READY_DURATION, (None, "5s", "0s", "nonsense")),
-        (contract.LEADER_SERVICE_NAME, (None, None, "front", "A_b")),
-        (contract.ENABLED, ("true", "true", "true", "false")),
-    ):
-        value = draw(st.sampled_from(values))
-        if value is not None:
-            annotations[name] = value
-    spec = draw(st.sampled_from(({}, {}, {}, {"clusterIP": "None"}, {"clusterIP": "None", "ports": []})))
-    selector = draw(st.sampled_from(({"app": "web"},) * 5 + ({"app": "nobody"}, None)))
-    return service_json(
-        families=families,
-        policy=policy,
-        ports=ports,
-        annotations=annotations,
-        selector=selector,
-        spec=spec,
-    )
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> World:
-    """A source, pods, and objects in any state that people, crashes and older versions can leave them in."""
-    world = World(draw(sources()), draw(pods_json()))
-    world.zones = draw(st.sampled_from(({}, {"n1": "z1"})))
-    epoch = draw(st.integers(0, 3))
-    who = pod(draw(st.sampled_from(NAMES)), uid=f"uid-{draw(st.sampled_from(NAMES))}-0")
-    if draw(st.booleans()):
-        world.put(SERVICES, draw(leaders(epoch)))
-    for name in draw(st.sets(st.sampled_from(("web-leader", "web-leader-ipv6", "front")))):
-        target = draw(st.sampled_from((None, who, pod("web-0", uid="uid-web-0-0"))))
-        world.put(SLICES, draw(slices(name, target, epoch)))
-    if draw(st.booleans()) and "bystander" not in world.objects[SLICES]:
-        world.put(SLICES, slice_json(who, "bystander", labels={contract.SOURCE_SERVICE: "web"}))
-    return world
-
-
-@st.composite
-def leaders(draw: st.DrawFn, epoch: int) -> Json:
-    said = led_by(pod(draw(st.sampled_from(NAMES)), uid=f"uid-{draw(st.sampled_from(NAMES))}-0"), epoch)
-    over: dict[str, Any] = {"annotations": draw(st.sampled_from((said, {}, {contract.EPOCH: "junk"})))}
-    over |= draw(
-        st.sampled_from(
-            (
-                {},
-                {},
-                {"families": ["IPv4", "IPv6"], "policy": "PreferDualStack"},
-                {"families": ["IPv6"]},
-                {"labels": None},
-                {"owner": "uid-of-an-earlier-web"},
-                {"spec": {"type": "NodePort", "selector": {"app": "web"}}},
-                {"spec": {"clusterIP": "None", "ports": []}},
-            )
-        )
-    )
-    return leader_json(name=draw(st.sampled_from(("web-leader", "web-leader", "front", "old"))), **over)
-
-
-@st.composite
-def slices(draw: st.DrawFn, name: str, target: Any, epoch: int) -> Json:
-    over = draw(
-        st.sampled_from(
-            (
-                {},
-                {},
-                {"ref": False},
-                {"body": {"endpoints": None, "ports": None}},
-                {"owner": "uid-of-an-earlier-leader"},
-                {"epoch": epoch + 1},
-                {"annotations": {contract.EPOCH: "-3"}},
-            )
-        )
-    )
-    family = draw(st.sampled_from(("IPv4", "IPv4", "IPv6")))
-    ours = {"service": "front"} if name == "front" else {}
-    return slice_json(
-        target, name, family=family, **(({"epoch": epoch} if "annotations" not in over else {}) | over | ours)
-    )
-
-
+EVER_S = 1e6  # after that, every duration that is drawn has passed
+STEP_S = 100.0  # between two states of a history
 DICE = st.randoms(use_true_random=False)
+
+
+def led(desired: Desired) -> str:
+    """The UID of the pod that shall lead; empty for nobody."""
+    return desired.leader.pod.uid if isinstance(desired, Serve) and desired.leader else ""
 
 
 @given(worlds(), DICE)
@@ -182,12 +37,27 @@ def test_a_decision_depends_on_nothing_but_the_snapshot(world: World, dice: Any)
     dice.shuffle(order)
     first = decide(world.snapshot(), T0)
     assert decide(world.snapshot(), T0) == first
-    assert decide(world.snapshot(order), T0) == first
+    shuffled = decide(world.snapshot(order), T0)
+    if isinstance(first, Serve) and isinstance(shuffled, Serve):  # problems are told in the order of the pods
+        assert led(shuffled) == led(first)
+        assert (shuffled.epoch, shuffled.reason, shuffled.routing) == (
+            first.epoch,
+            first.reason,
+            first.routing,
+        )
+        assert (shuffled.ports, shuffled.wake_at, shuffled.trigger_at) == (
+            first.ports,
+            first.wake_at,
+            first.trigger_at,
+        )
+        assert set(shuffled.policy.problems) == set(first.policy.problems)
+    else:
+        assert shuffled == first
 
 
 @given(worlds())
 @THOROUGH
-def test_a_leader_is_fit_and_there_is_one_whenever_there_can_be(world: World) -> None:
+def test_a_leader_is_fit_unless_kept_and_there_is_one_whenever_there_can_be(world: World) -> None:
     seen = world.snapshot()
     desired = decide(seen, T0)
     if not isinstance(desired, Serve):
@@ -196,133 +66,112 @@ def test_a_leader_is_fit_and_there_is_one_whenever_there_can_be(world: World) ->
     fit = [p for p in seen.pods if unfit(p, need) is None]
     ripe = [p for p in fit if ripe_at(p, desired.policy) <= T0]
     assert desired.available == len(fit)
-    if desired.leader is None:
+    leader = desired.leader.pod if desired.leader else None
+    stays = led(desired) == desired.routed.uid
+    assert (desired.reason is None) == stays
+    if leader is None:
         assert not ripe
         assert not any(p.uid == desired.routed.uid for p in fit)
-        waiting = [ripe_at(p, desired.policy) for p in fit]
-        assert desired.wake_at == (min(waiting) if waiting else None)
-    else:
-        assert desired.leader.pod in fit
-        assert all(e.addresses[0] for e in desired.leader.endpoints)
-        assert len(desired.leader.endpoints) == len(desired.families)
-        stays = desired.leader.pod.uid == desired.routed.uid
-        assert stays or desired.leader.pod in ripe
-        assert (desired.reason is None) == stays
-        assert desired.epoch == max(desired.routed.epoch, 1) if stays else desired.routed.epoch + 1
-    if desired.policy.sticky and any(p.uid == desired.routed.uid for p in fit):
-        assert desired.leader is not None
-        assert desired.leader.pod.uid == desired.routed.uid
-
-
-@given(worlds())
-@THOROUGH
-def test_the_diff_of_an_applied_diff_is_empty_and_traffic_never_goes_away(world: World) -> None:
-    """At most so many rounds; no slice goes from an endpoint to none while somebody is fit; every write names
-    what it saw and touches nothing of others (the world refuses those)."""
-    strangers = {
-        (target, name): dict(body)
-        for target, bodies in world.objects.items()
-        for name, body in bodies.items()
-        if not _ours(target, body)
-    }
-    for _round in range(MAX_ROUNDS + 1):
-        seen = world.snapshot()
-        desired = decide(seen, T0)
-        pending = diff(seen, desired)
-        if not pending:
-            break
-        if any(isinstance(w, Create) and w.name in world.objects[w.target] for w in pending):
-            break  # a stranger has the name of a slice: the API server says so, and the pass ends there
-        for write in pending:
-            had = _routes(world, write.name) if write.target is SLICES else False
-            world.apply(write)
-            somebody = isinstance(desired, Serve) and desired.leader is not None
-            if had and isinstance(write, Patch) and somebody:
-                assert _routes(world, write.name), "traffic went away although somebody is fit"
-    else:
-        raise AssertionError(f"still writing: {pending}")
-    for (target, name), body in strangers.items():
-        assert world.objects[target][name] == body
-    _check_settled(world)
-
-
-def _check_settled(world: World) -> None:
-    seen = world.snapshot()
-    desired = decide(seen, T0)
-    if diff(seen, desired):
-        return  # a stranger is in the way
-    ours = [s for s in seen.slices if s.owner and s.labels.get(contract.SLICE_MANAGED_BY) == contract.MANAGER]
-    owners = {s.uid for s in seen.services}
-    if isinstance(desired, Serve):
-        served = [s for s in ours if s.labels.get(contract.SERVICE_NAME) == desired.policy.leader_name]
-        assert len(served) == len(desired.families)
-        assert {s.address_type for s in served} == set(desired.families)
-        for view in served:
-            assert len(view.endpoints) == (1 if desired.leader else 0)
-            assert view.annotations[contract.EPOCH] == str(desired.epoch)
-    elif isinstance(desired, Blocked) and not desired.withdraw:
+        assert desired.epoch == desired.routed.epoch
         return
-    else:
-        assert not [
-            s for s in ours if s.owner and s.owner.uid in owners and _owned_service(world, s.owner.uid)
-        ]
+    assert leader in ripe or stays
+    assert leader in fit or _may_be_kept(leader, need, desired.policy, ripe)
+    assert desired.leader is not None
+    assert all(e.addresses[0] for e in desired.leader.endpoints)
+    assert len(desired.leader.endpoints) == len(desired.families)
+    assert desired.epoch == max(desired.routed.epoch, 1) if stays else desired.routed.epoch + 1
+    led_by_want_of_better = leader not in fit and not _in_patience(leader, desired.policy)
+    expected = Routing.NO_READY_PODS if led_by_want_of_better else Routing.LEADER_ELECTED
+    assert desired.routing is (Routing.PAUSED if desired.policy.paused else expected)
 
 
-def _owned_service(world: World, uid: str) -> bool:
-    return any(
-        body["metadata"]["uid"] == uid and _ours(SERVICES, body) for body in world.objects[SERVICES].values()
+def _may_be_kept(pod: PodView, need: Need, policy: Policy, ripe: list[PodView]) -> bool:
+    """An annotation keeps one that is merely not Ready, for a while or for want of anybody else."""
+    return unfit(pod, need) is Reason.NOT_READY and (
+        _in_patience(pod, policy) or (policy.keep_last and not ripe)
     )
 
 
-def _ours(target: Target, body: Json) -> bool:
-    meta = body["metadata"]
-    key = contract.MANAGED_BY if target is SERVICES else contract.SLICE_MANAGED_BY
-    if (meta.get("labels") or {}).get(key) != contract.MANAGER:
-        return False
-    return target is SLICES or meta["ownerReferences"][0]["uid"] == "uid-svc-web"
-
-
-def _routes(world: World, name: str) -> bool:
-    return bool((world.objects[SLICES].get(name) or {}).get("endpoints"))
+def _in_patience(pod: PodView, policy: Policy) -> bool:
+    return pod.unready_since is not None and pod.unready_since + policy.failover_min_delay_s > T0
 
 
 @given(worlds())
 @THOROUGH
-def test_every_write_on_what_exists_carries_what_was_seen(world: World) -> None:
+def test_a_fit_leader_is_left_for_what_its_service_asks_only(world: World) -> None:
     seen = world.snapshot()
-    for write in diff(seen, decide(seen, T0)):
-        body = msgspec.json.decode(write.body)
-        if isinstance(write, Patch):
-            stands = world.objects[write.target][write.name]["metadata"]
-            assert body["metadata"]["resourceVersion"] == stands["resourceVersion"]
-        elif isinstance(write, Delete):
-            stands = world.objects[write.target][write.name]["metadata"]
-            assert body["preconditions"] == {"uid": stands["uid"]}
-        else:
-            assert body["metadata"]["namespace"] == NAMESPACE
-            assert body["metadata"]["ownerReferences"][0]["controller"] is True
+    desired = decide(seen, T0)
+    if not isinstance(desired, Serve) or desired.leader is None:
+        return
+    policy, leader = desired.policy, desired.leader.pod
+    need = Need(desired.source, desired.families)
+    fit = [p for p in seen.pods if unfit(p, need) is None]
+    ripe = [p for p in fit if ripe_at(p, policy) <= T0]
+    routed = next((p for p in fit if p.uid == desired.routed.uid), None)
+    if routed is not None and leader is not routed:
+        assert desired.reason is Reason.PREEMPTED
+        assert not policy.sticky or (
+            policy.failback_s is not None
+            and priority(leader) > priority(routed)
+            and (leader.ready_since or T0) + policy.failback_s <= T0
+        )
+    if leader is not routed or not policy.sticky:
+        assert leader not in fit or all(priority(p) <= priority(leader) for p in ripe)
 
 
-@given(sources(), st.lists(pods_json(), min_size=2, max_size=5))
+@given(sources(served=True), pods_json(), pods_json(), st.floats(0.0, 1.0, exclude_max=True))
 @THOROUGH
-def test_through_any_history_of_pods_the_epoch_counts_the_leaders(
-    source: Json, history: list[list[Json]]
+def test_time_alone_changes_nothing_before_the_alarm(
+    source: Json, before: list[Json], after: list[Json], share: float
 ) -> None:
-    """From nothing, through every state of the pods: each settles, and the epoch grows by one with each new
-    leader (the first one's is the age of the Service) and never otherwise."""
-    world = World(source, [])
-    epoch, last = 0, ""
-    for step, pods in enumerate(history):
-        world.pods = pods
-        desired, rounds = world.settle(T0 + 100 * step)
-        assert rounds <= MAX_ROUNDS
+    """Whoever sleeps until ``wake_at`` misses nothing, and is not woken for ever."""
+    world = World(source, before)
+    world.settle(T0)
+    world.pods = after
+    now = T0
+    for _alarm in range(2 * len(NAMES) + 1):
+        desired, _ = world.settle(now)
         if not isinstance(desired, Serve):
             return
-        uid = desired.leader.pod.uid if desired.leader else ""
-        if uid and not epoch:
-            assert desired.epoch == 100 * step + 1
+        assert desired.wake_at is None or desired.wake_at > now
+        end = desired.wake_at if desired.wake_at is not None else now + EVER_S
+        between = decide(world.snapshot(), now + (end - now) * share)
+        assert isinstance(between, Serve)
+        assert (led(between), between.reason, between.routing) == (led(desired), None, desired.routing)
+        if desired.wake_at is None:
+            return
+        now = desired.wake_at
+    raise AssertionError(f"woken again at {now - T0}")
+
+
+@given(sources(served=True), st.lists(st.none() | pods_json(), min_size=2, max_size=5))
+@THOROUGH
+def test_through_any_history_the_epoch_counts_the_leaders(
+    source: Json, history: list[list[Json] | None]
+) -> None:
+    """From nothing, through every state of the pods and through opt-outs (None): each settles, and the epoch
+    grows by one with each new leader, never otherwise, and is never used again."""
+    world = World(source, [])
+    annotations = source["metadata"]["annotations"]
+    epoch, last, made = 0, "", False
+    for step, pods in enumerate(history):
+        annotations[contract.ENABLED] = "true" if pods is not None else "false"
+        if pods is not None:
+            world.pods = pods
+        desired, rounds = world.settle(T0 + STEP_S * step)
+        assert rounds <= MAX_ROUNDS
+        if not isinstance(desired, Serve):
+            last, made = "", False
+            assert not any(world.objects.values())
+            continue
+        uid = led(desired)
+        if uid and not made:
+            assert desired.epoch > epoch, "no epoch is used twice"
         elif uid and uid != last:
             assert desired.epoch == epoch + 1, "one more with each change of leader"
         else:
-            assert desired.epoch == epoch
-        epoch, last = desired.epoch, uid
+            assert desired.epoch == (epoch if made else 0)
+        if uid:
+            epoch, last, made = desired.epoch, uid, True
+        else:
+            last = ""
