@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zenlead.lead.contract import Policy, Reason
+from zenlead.lead.rollout import replaced_in
 from zenlead.lead.select import Need, best, priority, ripe_at, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from zenlead.lead.views import PodView
+
+# Strategies that rank by what a rollout changes. The others say plainly whom they want.
+ROLLOUT_AWARE = frozenset({"oldest", "ordinal"})
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -35,21 +39,29 @@ def choose(pods: Sequence[PodView], routed_uid: str, need: Need, policy: Policy,
     fit = tuple(pod for pod in pods if unfit(pod, need) is None)
     routed = next((pod for pod in pods if pod.uid == routed_uid), None)
     if routed is not None and routed in fit:
-        return _stay_or_yield(routed, fit, need, policy, now)
+        return _stay_or_yield(routed, pods, fit, need, policy=policy, now=now)
     lost = routed if routed is not None and unfit(routed, need) is Reason.NOT_READY else None
     if lost is not None and lost.unready_since is not None:
         patience_ends = lost.unready_since + policy.failover_min_delay_s
         if now < patience_ends:
             return Choice(lost, fit, wake_at=patience_ends)
     ripening = _soonest(ripe_at(pod, policy) for pod in fit if ripe_at(pod, policy) > now)
-    successor = best((pod for pod in fit if ripe_at(pod, policy) <= now), policy.strategy, need.source.uid)
+    ripe = (pod for pod in fit if ripe_at(pod, policy) <= now)
+    rollout = replaced_in(pods, now) if policy.strategy in ROLLOUT_AWARE else {}
+    successor = best(ripe, policy.strategy, need.source.uid, rollout)
     if successor is None and lost is not None and policy.keep_last:
         return Choice(lost, fit, kept_unfit=True, wake_at=ripening)
     return Choice(successor, fit, wake_at=ripening if successor is None or not policy.sticky else None)
 
 
 def _stay_or_yield(
-    leader: PodView, fit: tuple[PodView, ...], need: Need, policy: Policy, now: float
+    leader: PodView,
+    pods: Sequence[PodView],
+    fit: tuple[PodView, ...],
+    need: Need,
+    *,
+    policy: Policy,
+    now: float,
 ) -> Choice:
     """A fit leader stays, unless another may take over. To stay, it need not have been ready for long."""
     rivals = [pod for pod in fit if pod is not leader]
@@ -61,7 +73,12 @@ def _stay_or_yield(
     due = {pod.uid: max(ripe_at(pod, policy), _ready_for(pod, wait_s)) for pod in rivals}
     ready = [pod for pod in fit if pod is leader or due.get(pod.uid, float("inf")) <= now]
     later = _soonest(moment for moment in due.values() if moment > now)
-    return Choice(best(ready, policy.strategy, need.source.uid), fit, wake_at=later)
+    if len(ready) == 1:
+        return Choice(leader, fit, wake_at=later)
+    # Whoever goes in any case goes once: to the new revision. In which order the old ones end is no reason to
+    # leave a fit leader. By ordinal each new pod would outrank the last one, so the ordinal alone rules there.
+    rollout = dict.fromkeys(replaced_in(pods, now), 1) if policy.strategy == "oldest" else {}
+    return Choice(best(ready, policy.strategy, need.source.uid, rollout), fit, wake_at=later)
 
 
 def _ready_for(pod: PodView, seconds: float) -> float:

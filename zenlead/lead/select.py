@@ -7,18 +7,19 @@ Rule: fitness never depends on the ranking, and ranking never revives a pod that
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import sys
-from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from zenlead.lead import contract
+from zenlead.lead.addresses import address
 from zenlead.lead.contract import Policy, Problem, Reason
 from zenlead.lead.golang import parse_bool
 from zenlead.lead.ports import Unresolved, resolve
+from zenlead.lead.rollout import ordinal
 from zenlead.lead.views import FINISHED_PHASES, PodView, ServiceView
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 
 PRIORITY = re.compile(r"-?[0-9]{1,9}")
-ORDINAL = re.compile(r"-([0-9]{1,9})$")
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -91,40 +91,10 @@ def ripe_at(pod: PodView, policy: Policy) -> float:
     return float("inf") if pod.ready_since is None else pod.ready_since + policy.min_ready_s
 
 
-def address(pod: PodView, family: str) -> str | None:
-    """The pod's first address of ``family`` (IPv4 or IPv6) that a slice may carry, in canonical form."""
-    usable = (_usable(ip) for ip in pod.ips)
-    return next((canonical for known, canonical in filter(None, usable) if known == family), None)
-
-
-def family_of(ip: str) -> str | None:
-    """``IPv4`` or ``IPv6``; None for what the API server refuses in a slice (and for what is no address).
-
-    Refused, as by the EndpointSlice validation: unspecified, loopback, link-local, multicast; and IPv4 in the
-    form of IPv6.
-    """
-    usable = _usable(ip)
-    return usable[0] if usable else None
-
-
-@lru_cache(maxsize=4096)  # pods keep their address for life, and it is asked for in every pass
-def _usable(ip: str) -> tuple[str, str] | None:
-    """The family and the canonical form of an address that a slice may carry."""
-    try:
-        parsed = ipaddress.ip_address(ip)
-    except ValueError:
-        return None
-    if parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local or parsed.is_multicast:
-        return None
-    if isinstance(parsed, ipaddress.IPv6Address) and (parsed.ipv4_mapped or parsed.scope_id):
-        return None
-    return f"IPv{parsed.version}", parsed.compressed
-
-
 def _ordinal(pod: PodView) -> int:
-    """The StatefulSet ordinal at the end of the name; pods without one come last."""
-    digits = ORDINAL.search(pod.name)
-    return int(digits[1]) if digits else sys.maxsize
+    """Pods without an ordinal come last."""
+    found = ordinal(pod)
+    return sys.maxsize if found is None else found
 
 
 def _draw(pod: PodView, service_uid: str) -> bytes:
@@ -142,7 +112,22 @@ STRATEGIES: dict[str, Callable[[PodView, str], tuple[Any, ...]]] = {
 }
 
 
-def best(pods: Iterable[PodView], strategy: str = "oldest", service_uid: str = "") -> PodView | None:
-    """The pod that ranks first: by priority, then by strategy, then by name."""
+def best(
+    pods: Iterable[PodView],
+    strategy: str = "oldest",
+    service_uid: str = "",
+    replaced_in: Mapping[str, int] = MappingProxyType({}),
+) -> PodView | None:
+    """The pod that ranks first: by priority, then by how late a rollout replaces it (``replaced_in``, by UID;
+    those not in it are safe), then by strategy, then by name."""
     rank = STRATEGIES[strategy]
-    return min(pods, key=lambda pod: (-priority(pod), *rank(pod, service_uid), pod.name), default=None)
+    return min(
+        pods,
+        key=lambda pod: (
+            -priority(pod),
+            replaced_in.get(pod.uid, 0),
+            *rank(pod, service_uid),
+            pod.name,
+        ),
+        default=None,
+    )
