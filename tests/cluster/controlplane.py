@@ -29,7 +29,7 @@ from tests.cluster.pki import Authority, KeyPair, new_key, private_key_pem
 from tests.cluster.process import free_port, spawn, stop, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 START_TIMEOUT_S = 60.0  # it takes three seconds on two idle cores, and they are not always idle
 POLL_INTERVAL_S = 0.05
@@ -37,8 +37,15 @@ START_ATTEMPTS = 3  # somebody may take a port between our looking and the serve
 PREFIX = "zenlead-controlplane-"
 
 # The controllers of kube-controller-manager that a test can notice: slices of ordinary Services,
-# ownerReferences, and namespaces that go away.
-CONTROLLERS = ("endpointslice-controller", "garbage-collector-controller", "namespace-controller")
+# ownerReferences, namespaces that go away, and workloads that make pods.
+CONTROLLERS = (
+    "endpointslice-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "statefulset-controller",
+    "deployment-controller",
+    "replicaset-controller",
+)
 
 
 class StartError(Exception):
@@ -143,6 +150,18 @@ class ControlPlane:
     def stop_apiserver(self) -> None:
         """Kills the API server; etcd keeps what it has."""
         stop(self._processes.pop("kube-apiserver"), timeout_s=0.0)
+
+    @contextlib.contextmanager
+    def etcd_stopped(self) -> Iterator[Path]:
+        """Inside, the API server and etcd are stopped; gives etcd's data folder, to be copied or replaced.
+
+        Both are ready again afterwards, on the ports that they had.
+        """
+        self.stop_apiserver()
+        stop(self._processes.pop("etcd"), timeout_s=2.0)
+        yield self.folder / "etcd"
+        self._processes["etcd"] = self._spawn("etcd", self._etcd_command())
+        self.start_apiserver()
 
     def start_controller_manager(self) -> None:
         """Starts kube-controller-manager; returns at once, it works some two seconds later."""

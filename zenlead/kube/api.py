@@ -38,7 +38,8 @@ class Reader(Protocol):
     def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
     ) -> AsyncGenerator[bytes, None]:
-        """Chunks of the stream as they arrive, cut anywhere; ends when the server ends it.
+        """An empty chunk when the stream begins, then chunks as they arrive, cut anywhere; ends when the
+        server ends it.
 
         ApiError by status before the first chunk; Unreachable when the stream is cut, or (saying "idle") when
         ``deadline_s`` seconds have passed since it began. Close it: use ``contextlib.aclosing``.

@@ -89,6 +89,11 @@ class WorkQueue(Generic[K]):
         self._settle()
         return delay_s
 
+    def hasten(self, within_s: float) -> None:
+        """What made keys fail is over: try each again within ``within_s`` seconds."""
+        self._schedule.hasten(self._loop.time(), within_s)
+        self._settle()
+
     def failures(self, key: K) -> int:
         """How often in a row passes over ``key`` have failed."""
         return self._schedule.failures(key)

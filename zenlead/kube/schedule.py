@@ -25,7 +25,7 @@ else:
 # A failed pass has already retried its writes for some tens of milliseconds, so the first repeat of the whole
 # pass waits about as long: shorter only repeats the same answer, longer would be felt after a blip.
 BACKOFF_BASE_S = 0.05
-# A key is looked at again at most this long after an outage ends.
+# A key that fails for a reason of its own is looked at this often; when an outage ends, ``hasten`` says so.
 BACKOFF_CAP_S = 30.0
 # News about a failing key is not held back until its backoff ends (it may be the cure), but a key whose own
 # failing writes make news must not spin.
@@ -56,6 +56,9 @@ class _Later(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._at)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._at
 
     def add(self, key: K, at: float) -> None:
         known = self._at.get(key)
@@ -161,6 +164,18 @@ class Schedule(Generic[K]):
     def failures(self, key: K) -> int:
         """How often in a row passes over ``key`` have failed."""
         return self._failures[key].count if key in self._failures else 0
+
+    def hasten(self, now: float, within_s: float) -> None:
+        """What made keys fail is over: each is due within ``within_s``, spread out, if it is not sooner."""
+        for key, failure in self._failures.items():
+            at = now + within_s * self._jitter()
+            if key in self._active:  # this pass began before, and may fail as well
+                self._place(key, at, Lane.ROUTINE)
+            elif at < failure.retry_at:
+                failure.retry_at = at
+                for lane in Lane:
+                    if key in self._later[lane]:
+                        self._later[lane].add(key, at)
 
     def forget(self, key: K) -> None:
         """Forget that ``key`` ever failed. What was asked of it stays asked, spacing included."""

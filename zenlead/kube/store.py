@@ -24,6 +24,8 @@ class Keyed(Protocol):
     def key(self) -> Key: ...
 
 
+VERSION_DIGITS = 20  # of the largest number of 64 bits; Python refuses to read ones of some thousands
+
 V = TypeVar("V", bound=Keyed)
 
 
@@ -167,9 +169,15 @@ def _older(view: object, than: object) -> bool:
 
 
 def version(view: object) -> int:
-    """The view's resourceVersion as a number, 0 for a view that keeps none (then the last to come wins).
+    """The view's resourceVersion as a number, 0 for a view that keeps none (then the last to come wins)."""
+    return number(getattr(view, "resource_version", ""))
+
+
+def number(resource_version: str) -> int:
+    """A resourceVersion as a number, 0 for what is none: of ASCII digits, and no longer than etcd's 64 bits.
 
     Source: KEP-5504, resourceVersions of one resource are integers that compare.
     """
-    value: str = getattr(view, "resource_version", "")
-    return int(value) if value.isdigit() else 0
+    if len(resource_version) > VERSION_DIGITS or not resource_version.isascii():
+        return 0
+    return int(resource_version) if resource_version.isdigit() else 0

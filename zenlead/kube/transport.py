@@ -37,6 +37,7 @@ from zenlead.kube.exchange import (
 )
 from zenlead.kube.facts import KubeFact, RequestDone
 from zenlead.kube.status import explained, result_of
+from zenlead.kube.supervise import ALIVE_S, alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -147,6 +148,7 @@ class HttpApi:
         response, link = await self._signed(request, self._open_stream)
         async with link:
             try:
+                yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
             except TimeoutError:
@@ -240,6 +242,7 @@ class HttpApi:
         """Turn what aiohttp raises into our errors, and report how the attempt ended."""
         started = time.perf_counter()
         result = "cancelled"
+        alive(request.timeout.total or ALIVE_S)
         try:
             yield
             result = "success"

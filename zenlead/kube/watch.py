@@ -15,11 +15,13 @@ import msgspec
 from zenlead.kube.errors import ApiError, Gone, Invalid, Unreachable
 from zenlead.kube.resources import Resource  # noqa: TC001 - a field of a Struct
 from zenlead.kube.status import error_of
-from zenlead.kube.store import Key, V
+from zenlead.kube.store import Key, V, number
+from zenlead.kube.watchwire import AnyObject, Code, Line, Page
 
 PAGE_SIZE = 200  # objects; a page is decoded in one go, and 200 big pods block the loop for some 4 ms
 LINE_LIMIT = 16 * 1024 * 1024  # bytes; etcd refuses objects of more than 1.5 MiB, JSON may double that
 END_OF_INITIAL_EVENTS = "k8s.io/initial-events-end"
+TOO_NEW = "ResourceVersionTooLarge"  # the cause of a 504: the server was restored to before that version
 
 
 V_co = TypeVar("V_co", covariant=True)
@@ -89,36 +91,6 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = Upsert[V] | Remove[V] | Swap[V] | Rejected | Broken
-W = TypeVar("W")
-
-
-class _Line(msgspec.Struct, Generic[W]):
-    type: str
-    object: W
-
-
-class _ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "token": "continue"}):
-    resource_version: str = ""
-    token: str | None = None
-
-
-class _Page(msgspec.Struct, Generic[W]):
-    metadata: _ListMeta
-    items: list[W] | None = None
-
-
-class _AnyMeta(msgspec.Struct, rename="camel"):
-    name: str = ""
-    namespace: str | None = None
-    resource_version: str = ""
-
-
-class _AnyObject(msgspec.Struct):
-    metadata: _AnyMeta
-
-
-class _Code(msgspec.Struct):
-    code: int = 500
 
 
 class Cursor(Generic[V]):
@@ -135,8 +107,8 @@ class Cursor(Generic[V]):
         self._unreadable: set[Key] = set()  # likewise
         self._parts: list[bytes] = []  # of a line that has not ended yet
         self._partial_size = 0
-        self._line: msgspec.json.Decoder[_Line[Wire[V]]] = msgspec.json.Decoder(_Line[kind.wire])  # type: ignore[name-defined]  # a type made at run time
-        self._page: msgspec.json.Decoder[_Page[Wire[V]]] = msgspec.json.Decoder(_Page[kind.wire])  # type: ignore[name-defined]  # likewise
+        self._line: msgspec.json.Decoder[Line[Wire[V]]] = msgspec.json.Decoder(Line[kind.wire])  # type: ignore[name-defined]  # a type made at run time
+        self._page: msgspec.json.Decoder[Page[Wire[V]]] = msgspec.json.Decoder(Page[kind.wire])  # type: ignore[name-defined]  # likewise
 
     def __repr__(self) -> str:
         return f"Cursor({self.kind.resource.plural} {self.phase.value} version={self.version or 'none'})"
@@ -159,6 +131,23 @@ class Cursor(Generic[V]):
                 True, watch | {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
             )
         return Request(True, watch | {"resourceVersion": self.version})
+
+    def question(self) -> Request:
+        """What to ask a server that was away before its watch is resumed; the answer is for ``answered``.
+
+        One that was restored to an older state takes a watch from a version that it has not reached yet, and
+        is silent about everything until it has.
+        """
+        selector = {"labelSelector": self.kind.label_selector} if self.kind.label_selector else {}
+        return Request(False, selector | {"limit": "1"})
+
+    def answered(self, body: bytes) -> None:
+        """Raises Gone when the server is at an older version than ours, Unreachable for what is no list."""
+        try:
+            now = msgspec.json.decode(body, type=Page[msgspec.Raw]).metadata.resource_version
+        except (ValueError, RecursionError) as error:
+            raise Unreachable(f"a list of {self.kind.resource.plural} that is no list: {error}") from error
+        self._compare(now)
 
     def page(self, body: bytes) -> list[Event[V]]:
         """Take one page of a list. The Swap comes with the last page."""
@@ -221,7 +210,7 @@ class Cursor(Generic[V]):
                 self._restart(streaming=self._streaming)
                 return True
             return bool(self._token)  # the page is asked for again
-        if isinstance(error, Gone | Invalid) or "ResourceVersionTooLarge" in error.causes:
+        if isinstance(error, Gone | Invalid) or TOO_NEW in error.causes:
             self._restart(streaming=self._streaming)
             return True
         return False
@@ -277,20 +266,23 @@ class Cursor(Generic[V]):
             events.append(self._synced(version))
 
     def _advance(self, version: str) -> None:
-        if version.isdigit() and self.version.isdigit() and int(version) < int(self.version):
-            raise Gone(f"the version went back from {self.version} to {version}")
+        self._compare(version)
         self.version = version or self.version
+
+    def _compare(self, version: str) -> None:
+        if 0 < number(version) < number(self.version):
+            raise Gone(f"the version went back from {self.version} to {version}")
 
     def _take_odd(self, line: bytes, error: Exception, events: list[Event[V]]) -> None:
         """A line that does not decode as it should: an ERROR, an unreadable object, or no event at all."""
         try:
-            event = msgspec.json.decode(line, type=_Line[msgspec.Raw])
+            event = msgspec.json.decode(line, type=Line[msgspec.Raw])
         except (ValueError, RecursionError) as nonsense:
             raise Unreachable(f"a watch line that is no event: {nonsense}") from error
         if event.type == "ERROR":
             self._raise_error(line)
         try:
-            meta = msgspec.json.decode(event.object, type=_AnyObject).metadata
+            meta = msgspec.json.decode(event.object, type=AnyObject).metadata
         except (ValueError, RecursionError) as nonsense:
             raise Unreachable(f"a watch event without an object: {nonsense}") from error
         if event.type == "BOOKMARK":
@@ -308,14 +300,14 @@ class Cursor(Generic[V]):
         events.append(Rejected(meta.namespace or "", meta.name, str(error)))
 
     def _raise_error(self, line: bytes) -> None:
-        status = bytes(msgspec.json.decode(line, type=_Line[msgspec.Raw]).object)
-        code = msgspec.json.decode(status, type=_Code).code
+        status = bytes(msgspec.json.decode(line, type=Line[msgspec.Raw]).object)
+        code = msgspec.json.decode(status, type=Code).code
         raise error_of(f"WATCH {self.kind.resource.plural}", code, {}, status, 0.0)
 
-    def _page_by_object(self, body: bytes) -> tuple[_Page[Any], list[Event[V]]]:
+    def _page_by_object(self, body: bytes) -> tuple[Page[Any], list[Event[V]]]:
         """A page in which some object does not decode: keep the others, name the culprit."""
         try:
-            page = msgspec.json.decode(body, type=_Page[msgspec.Raw])
+            page = msgspec.json.decode(body, type=Page[msgspec.Raw])
         except (ValueError, RecursionError) as error:
             raise Unreachable(f"a list of {self.kind.resource.plural} that is no list: {error}") from error
         rejected: list[Event[V]] = []
@@ -331,7 +323,7 @@ class Cursor(Generic[V]):
 
 def _rejected(raw: msgspec.Raw, error: Exception) -> Rejected:
     try:
-        meta = msgspec.json.decode(raw, type=_AnyObject).metadata
+        meta = msgspec.json.decode(raw, type=AnyObject).metadata
     except (ValueError, RecursionError):
         return Rejected("", "", str(error))
     return Rejected(meta.namespace or "", meta.name, str(error))

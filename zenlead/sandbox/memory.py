@@ -67,6 +67,7 @@ class MemoryApi:
                 return feed
 
             feed = await _answer(f"WATCH {resource.plural}", connect)
+            yield b""
             async with contextlib.aclosing(self._server.stream(feed, query)) as chunks:
                 while chunk := await _next(chunks, ends, deadline_s):
                     yield chunk

@@ -145,7 +145,7 @@ async def test_watches_do_not_use_up_the_connections_of_writes(
     api = await connect(kubeconfig=path, context=None, connections=1, request_timeout_s=2)
     streams = [api.watch(PODS, None, {}, deadline_s=30) for _ in range(5)]
     for stream in streams:
-        assert await anext(stream) == b"x\n"
+        assert [await anext(stream), await anext(stream)] == [b"", b"x\n"]
     await api.patch(SERVICES, "t1", "web", b"{}")
     for stream in streams:
         await stream.aclose()
@@ -352,6 +352,20 @@ async def test_a_watch_gives_chunks_as_they_come_and_ends_when_the_server_ends_i
     assert len(chunks) > 1
 
 
+async def test_a_watch_says_at_once_that_it_is_open(server: FakeServer, api: HttpApi) -> None:
+    """Whoever watches a quiet cluster must know that the server is there before anything happens in it."""
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(30)
+        return response
+
+    server.answer = silent
+    async with contextlib.aclosing(api.watch(PODS, None, {}, deadline_s=30)) as stream:
+        assert await asyncio.wait_for(anext(stream), 2) == b""
+
+
 async def test_a_watch_that_is_cut_is_unreachable(server: FakeServer, api: HttpApi) -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -393,11 +407,11 @@ async def test_a_watch_ends_at_its_deadline(server: FakeServer, api: HttpApi) ->
 async def test_a_watch_that_is_left_lets_go_of_its_connection(server: FakeServer, api: HttpApi) -> None:
     server.answer = hold_open
     async with contextlib.aclosing(api.watch(PODS, None, {}, deadline_s=30)) as stream:
-        assert await anext(stream) == b"first\n"
+        assert [await anext(stream), await anext(stream)] == [b"", b"first\n"]
     assert "0 in use" in repr(api)
 
     stream = api.watch(PODS, None, {}, deadline_s=30)
-    assert await anext(stream) == b"first\n"
+    assert [await anext(stream), await anext(stream)] == [b"", b"first\n"]
     task = asyncio.create_task(anext(stream))
     await asyncio.sleep(0)
     assert "1 in use" in repr(api)

@@ -151,6 +151,46 @@ def test_an_urgent_ask_does_not_wait_for_the_backoff() -> None:
     assert s.take(0.1, BOTH) == "a"
 
 
+def test_when_an_outage_ends_failing_keys_do_not_wait_for_their_backoff() -> None:
+    dice = random.Random(3)
+    schedule: Schedule[str] = Schedule(jitter=dice.random)
+    for key in ("sleeps", "runs", "soon"):
+        schedule.add(key, 0.0, Lane.URGENT)
+    for _ in range(12):  # until the delay is the cap
+        for key in ("sleeps", "runs", "soon"):
+            schedule.add(key, 0.0, Lane.URGENT)
+            assert schedule.take(0.0, [Lane.URGENT]) == key
+            schedule.retry(key, 0.0, Lane.ROUTINE)
+            schedule.done(key)
+    schedule.add("well", 20.0, Lane.ROUTINE)
+    schedule.add("runs", 1.0, Lane.URGENT)
+    assert schedule.take(1.0, [Lane.URGENT]) == "runs"
+    assert schedule.next_at([Lane.ROUTINE]) is not None
+    schedule.hasten(1.0, 2.0)
+    schedule.retry("runs", 9.0, Lane.ROUTINE)
+    schedule.done("runs")  # it hung, and failed after all
+    assert schedule.take(3.0, [Lane.ROUTINE]) == "sleeps"
+    assert schedule.take(3.0, [Lane.ROUTINE]) == "soon"
+    assert schedule.take(9.0, [Lane.ROUTINE]) == "runs"
+    assert schedule.take(19.9, [Lane.ROUTINE]) is None, "what does not fail keeps its time"
+    assert schedule.failures("sleeps") == 12, "nobody knows yet that it would succeed"
+
+
+def test_to_hasten_delays_nothing_and_spreads() -> None:
+    schedule: Schedule[int] = Schedule(jitter=random.Random(3).random)
+    for key in range(100):
+        schedule.add(key, 0.0, Lane.ROUTINE)
+        schedule.take(0.0, [Lane.ROUTINE])
+        schedule.retry(key, 0.0, Lane.ROUTINE)
+        schedule.done(key)
+    schedule.hasten(0.0, 100.0)
+    taken = [
+        at for at in (0.03, 0.04, 0.05) for _ in iter(lambda at=at: schedule.take(at, [Lane.ROUTINE]), None)
+    ]
+    assert len(taken) == 100
+    assert len(set(taken)) > 1
+
+
 def test_forget_makes_the_next_failure_the_first_and_keeps_what_was_asked() -> None:
     s = schedule()
     for _ in range(5):
