@@ -6,12 +6,18 @@ the transition, and the recorder tells each transition once.
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing
 from zenlead.lead.desired import Absent, Blocked, Desired, Serve, problems_of
 from zenlead.lead.views import PodView  # noqa: TC001 - a field of a Struct
+
+if TYPE_CHECKING:
+    from zenlead.lead.passed import PassedOver
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -49,14 +55,28 @@ def warnings(desired: Desired, source_uid: str) -> list[Announcement]:
         )
         for problem in problems_of(desired)
     ]
+    if isinstance(desired, Serve):
+        told += [_passed_over(it, desired, source_uid) for it in _named(desired)]
     match desired:
-        case Blocked(event=event, message=message):
+        case Blocked(event=event, message=message) if event:
             told.append(Announcement(True, event, "Refuse", message, f"{source_uid}/{event}/{message}"))
         case Serve(routing=routing) if routing is not Routing.LEADER_ELECTED:
             told.append(_no_leader(desired, source_uid))
         case _:
             pass
     return told
+
+
+def _named(serve: Serve) -> list[PassedOver]:
+    """The pods that are passed over, without what is told already of all of them together."""
+    together = Reason.PORT_UNRESOLVED if serve.routing is Routing.PORT_UNRESOLVED else None
+    return [one for one in serve.passed_over if one.reason is not together]
+
+
+def _passed_over(one: PassedOver, serve: Serve, source_uid: str) -> Announcement:
+    reason = "UnusableAddress" if one.reason is Reason.NO_IP else "PortResolutionFailed"
+    note = f"pod {one.pod.name} cannot lead Service {serve.policy.leader_name}: {one.why}"
+    return Announcement(True, reason, "Elect", note, f"{source_uid}/{reason}/{one.told_as}", one.pod)
 
 
 def _no_leader(serve: Serve, source_uid: str) -> Announcement:
@@ -98,6 +118,13 @@ def moved(serve: Serve, reason: Reason, leader_service_uid: str) -> list[Announc
 def conflict(note: str, source_uid: str) -> Announcement:
     dedup = f"{source_uid}/LeaderServiceConflict/{note}"
     return Announcement(True, "LeaderServiceConflict", "Refuse", f"{note}; remove it", dedup)
+
+
+def refused(what: str, words: str, source_uid: str) -> Announcement:
+    """``what`` could not be written. Numbers in the words of a quota change; it stays the same refusal."""
+    note = f"the API server refuses to {what}: {words}"
+    dedup = f"{source_uid}/WriteRefused/{what}/{re.sub('[0-9]+', '#', words)}"
+    return Announcement(True, "WriteRefused", "Write", note, dedup)
 
 
 def withdrawn(desired: Desired, name: str, slice_uid: str) -> Announcement:

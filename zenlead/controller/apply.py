@@ -16,7 +16,7 @@ import msgspec
 
 from zenlead.controller import announce
 from zenlead.controller.facts import ControllerFact, LeaderMoved, WriteDone
-from zenlead.kube.errors import Conflict, NotFound
+from zenlead.kube.errors import Conflict, Forbidden, Invalid, NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 from zenlead.lead.contract import Reason
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zenlead.kube.store import Store
     from zenlead.lead.views import Key, ServiceView
 
+NAMESPACE_TERMINATING = "NamespaceTerminating"  # the cause in a Forbidden for which nobody can do anything
 RESOURCES: dict[Target, Resource] = {Target.SERVICES: SERVICES, Target.SLICES: ENDPOINT_SLICES}
 Span: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[Any]]
 
@@ -148,6 +149,7 @@ class Applier:
                 raise
             except Exception as error:
                 result = _snake(error)
+                self._tell_refused(error, write, seen)
                 raise
             finally:
                 seconds = self._loop.time() - started
@@ -211,6 +213,14 @@ class Applier:
         routed = tuple(endpoint.target_uid for endpoint in found.endpoints)
         wanted = (desired.leader.pod.uid,) if desired.leader is not None else ()
         return routed == wanted and epoch_of(found.annotations) == desired.epoch
+
+    def _tell_refused(self, error: Exception, write: Write, seen: Snapshot) -> None:
+        """What will not be better at the next try is for the user to mend: a quota, an admission rule."""
+        refused = isinstance(error, Invalid | Forbidden) and NAMESPACE_TERMINATING not in error.causes
+        if refused and seen.source is not None:
+            verb = type(write).__name__.lower()
+            said = announce.refused(f"{verb} {write.target}/{write.name}", str(error), seen.source.uid)
+            self._listener.announce(seen.source, said)
 
     def _tell_written(self, write: Write, sight: Sight) -> None:
         seen, desired = sight.seen, sight.desired

@@ -52,10 +52,11 @@ class ServiceState(msgspec.Struct, frozen=True):
     endpoint_slices: int
     sticky: str = ""  # hit (kept), miss (had to choose), empty (not asked)
     paused: bool = False
+    leader_services: int = 1  # that exist for it; two for a moment when it is renamed
 
 
 class PortUnresolved(msgspec.Struct, frozen=True):
-    """A target port resolves on no candidate pod."""
+    """A target port resolves on no pod, or not on one that would be fit; told in every pass that finds so."""
 
     namespace: str
     service: str

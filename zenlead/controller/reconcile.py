@@ -56,6 +56,7 @@ class Options(msgspec.Struct, frozen=True):
     parallel: bool = True  # send writes to different objects at the same time
     trust_cache: bool = True  # route to a new leader as the cache knows it; else read it once more first
     dry_run: bool = False  # tell the writes, send none
+    namespaces: tuple[str, ...] = ()  # that are served; empty: all
 
 
 class Unsettled(Exception):
@@ -69,6 +70,7 @@ class Pass(msgspec.Struct):
     more: bool = False
     wake_at: float | None = None
     look_after_s: float | None = None  # look again, in no hurry, after so many seconds
+    others: list[Key] = msgspec.field(default_factory=list)  # Services to look at, too
 
 
 class Reconciler:
@@ -91,7 +93,7 @@ class Reconciler:
         self._wall = wall
         self._options = options
         self._applier = Applier(caches, reads, listener, parallel=options.parallel)
-        self._strays = Strays(reads)
+        self._strays = Strays(reads, options.namespaces)
         self._told: set[Key] = set()  # Services whose state was told; each goes with its ServiceForgotten
 
     def preempt(self, key: Key) -> None:
@@ -100,6 +102,7 @@ class Reconciler:
 
     def forget_all(self) -> None:
         """Another replica tells the state of the Services now."""
+        self._strays.new_term()
         while self._told:
             self._listener.notify(ServiceForgotten(*self._told.pop()))
 
@@ -134,8 +137,8 @@ class Reconciler:
             if not chosen:
                 done.more = bool(pending)
                 self._settled(seen, desired, done)
-                if lane is Lane.ROUTINE and not done.more:
-                    done.look_after_s = await self._strays.remove(seen, senders[False])
+                if not done.more:
+                    await self._look_for_strays(seen, lane, senders[False], done)
                 return done
             work = [(write, senders[write.urgent]) for write in chosen]
             sight = Sight(seen, desired, seen_at)
@@ -147,6 +150,13 @@ class Reconciler:
                 raise
             done.writes += len(chosen)
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
+
+    async def _look_for_strays(self, seen: Snapshot, lane: Lane, sender: Sender, done: Pass) -> None:
+        if lane is Lane.ROUTINE:
+            done.others = await self._strays.survey()
+            done.look_after_s = await self._strays.remove(seen, sender)
+        elif self._strays.due:
+            done.look_after_s = 0.0
 
     async def _confirmed(self, seen: Snapshot, desired: Desired) -> tuple[Snapshot, Desired]:
         """The decision again, with the pod that traffic is about to move to as the API server has it now."""
@@ -197,11 +207,17 @@ class Reconciler:
                 self._listener.announce(source, announcement)
         if isinstance(desired, Serve):
             done.wake_at = desired.wake_at
-            if desired.unresolved is not None:
-                notify(PortUnresolved(seen.namespace, seen.name, desired.unresolved.port_name))
+            for port_name in _unresolved(desired):
+                notify(PortUnresolved(seen.namespace, seen.name, port_name))
             notify(_state(seen, desired, stable=not done.more))
         elif isinstance(desired, Blocked):
             notify(ServiceState(seen.namespace, seen.name, 0, "", None, None, False, len(seen.slices)))
+
+
+def _unresolved(serve: Serve) -> list[str]:
+    """The target ports that fail: on every pod, or on one that would be fit."""
+    failing = {it.what for it in serve.passed_over if it.reason is Reason.PORT_UNRESOLVED}
+    return sorted(failing | ({serve.unresolved.port_name} if serve.unresolved is not None else set()))
 
 
 def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:

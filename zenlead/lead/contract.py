@@ -52,12 +52,18 @@ LAST_SWITCH_TIME = PREFIX + "leader-last-switch-time"
 EPOCH = PREFIX + "leader-epoch"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 EXTRA_ANNOTATIONS = PREFIX + "leader-annotations"  # keys that came from the source, so that they can go again
+LEADER_ANNOTATIONS = frozenset(
+    (CURRENT_LEADER, LEADER_POD_NAME, LEADER_POD_UID, LAST_SWITCH_TIME, EPOCH, EXTRA_ANNOTATIONS)
+)
 LEADER_READY = PREFIX + "LeaderReady"
 
 LEADER_SUFFIX = "-leader"
 MAX_NAME = 63  # DNS-1035 label, the API server's limit for Service names
 STRATEGY_NAMES = ("oldest", "newest", "ordinal", "least-restarts", "random")
 SERVICE_TYPES = ("ClusterIP", "Headless", "NodePort", "LoadBalancer")
+# The API server allows 256 KiB of annotations for each object; the rest is for zenlead's own and others'.
+MAX_EXTRA_BYTES = 240 * 1024
+PLAIN_KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -145,7 +151,7 @@ def parse_policy(service: str, annotations: Mapping[str, str]) -> Policy:
         ports=read(PORTS_MODE, None, _parse_ports_mode),
         service_type=read(LEADER_SERVICE_TYPE, "ClusterIP", _one_of(SERVICE_TYPES)),
         paused=read(PAUSED, False, parse_bool),
-        extra=_extra(annotations),
+        extra=_extra(annotations, problems),
         problems=tuple(problems),
     )
 
@@ -187,7 +193,21 @@ def _parse_ports_mode(value: str) -> tuple[str, ...] | None:
     return names
 
 
-def _extra(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Annotations for the leader Service; a key that follows our prefix has none of its own."""
-    asked = (name for name in sorted(annotations) if name.startswith(LEADER_PREFIX))
-    return tuple((name.removeprefix(LEADER_PREFIX), annotations[name]) for name in asked)
+def _extra(annotations: Mapping[str, str], problems: list[Problem]) -> tuple[tuple[str, str], ...]:
+    """Annotations for the leader Service. Their keys are plain, so that none can be taken for one of ours or
+    of another program. Where they are too large, none is taken: nobody could tell which are missing."""
+    extra: list[tuple[str, str]] = []
+    for name in sorted(annotations):
+        if not name.startswith(LEADER_PREFIX):
+            continue
+        key = name.removeprefix(LEADER_PREFIX)
+        if PLAIN_KEY.fullmatch(key):
+            extra.append((key, annotations[name]))
+        else:
+            problems.append(Problem(name, annotations[name], "a key of letters, digits, - _ and . alone"))
+    # A key counts twice: it stands in the list of keys, too.
+    size = sum(2 * len(key) + 1 + len(value.encode()) for key, value in extra)
+    if size > MAX_EXTRA_BYTES:
+        problems.append(Problem(LEADER_PREFIX, f"{size} bytes", f"{MAX_EXTRA_BYTES} bytes together"))
+        return ()
+    return tuple(extra)

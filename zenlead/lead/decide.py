@@ -7,19 +7,25 @@ Rule: a pod that is not fit never gets traffic, and traffic never goes away whil
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from zenlead.lead import contract
+from zenlead.lead.addresses import address, families_needed, families_served
 from zenlead.lead.choose import Choice, choose
-from zenlead.lead.contract import Policy, Problem, Reason, Routing
+from zenlead.lead.contract import Policy, Reason, Routing
 from zenlead.lead.desired import Absent, Desired, Leader, Routed, Serve, Snapshot
-from zenlead.lead.ports import Unresolved, resolve
+from zenlead.lead.passed import passed_over
+from zenlead.lead.ports import Unresolved, narrowed, resolve
 from zenlead.lead.refuse import refusal
 from zenlead.lead.routed import read_routed
-from zenlead.lead.select import Need, address, is_candidate, pod_problems, unfit
+from zenlead.lead.select import Need, is_candidate, pod_problems, priority, unfit
 from zenlead.lead.views import EndpointView, PodView, ServiceView, SlicePort
 
-ADDRESS_FAMILIES = ("IPv4", "IPv6")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def decide(snapshot: Snapshot, now: float) -> Desired:
@@ -28,16 +34,17 @@ def decide(snapshot: Snapshot, now: float) -> Desired:
     if source is None or not contract.opted_in(source.annotations):
         return Absent()
     policy = contract.parse_policy(source.name, source.annotations)
+    source, policy = narrowed(source, policy)
     return refusal(snapshot, source, policy) or _serve(snapshot, source, policy, now)
 
 
 def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) -> Serve:
-    source, policy = _narrowed(source, policy)
     policy = _with_pod_problems(policy, snapshot.pods)
-    families = _families(snapshot.at_name, source)
-    need = Need(source, families)
+    families = families_served(snapshot.at_name, source)
+    need = Need(source, families_needed(families, source))
     routed = read_routed(snapshot, policy)
-    choice = choose(snapshot.pods, routed.uid, need, policy, now)
+    pick = partial(choose, snapshot.pods, routed.uid, policy=policy, now=now)
+    choice = _choose(pick, need, families, routed, policy)
     chosen = choice.pod
     moved = (chosen.uid if chosen else "") != routed.uid
     resolved, unresolved = _ports(source, chosen, snapshot.pods, routed)
@@ -53,6 +60,7 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         available=len(choice.fit),
         ports=resolved,
         unresolved=unresolved,
+        passed_over=passed_over(snapshot.pods, choice.fit, need),
         # A slice that has to be made is a change of routing too, whoever leads.
         trigger_at=_trigger(snapshot.routed_pod, chosen, routed, now)
         if moved or not snapshot.slices
@@ -70,36 +78,31 @@ def _epoch(routed: Routed, source: ServiceView, chosen: PodView | None, now: flo
     return (routed.epoch or max(0, int(now - source.created))) + 1
 
 
-def _narrowed(source: ServiceView, policy: Policy) -> tuple[ServiceView, Policy]:
-    """The source with the ports that the leader Service shall have; all if one asked for is not there."""
-    if policy.ports is None:
-        return source, policy
-    known = tuple(port.name for port in source.ports)
-    if not set(policy.ports) <= set(known):
-        value = source.annotations.get(contract.PORTS_MODE, "")
-        allowed = f"mirror, or subset: and some of {', '.join(name or 'no name' for name in known)}"
-        problem = Problem(contract.PORTS_MODE, value, allowed)
-        return source, msgspec.structs.replace(policy, problems=(*policy.problems, problem))
-    kept = tuple(port for port in source.ports if port.name in policy.ports)
-    return msgspec.structs.replace(source, ports=kept), policy
-
-
 def _with_pod_problems(policy: Policy, pods: tuple[PodView, ...]) -> Policy:
     found = tuple(problem for pod in pods if pod.marked for problem in pod_problems(pod))
     return msgspec.structs.replace(policy, problems=policy.problems + found) if found else policy
 
 
-def _families(leader_service: ServiceView | None, source: ServiceView) -> tuple[str, ...]:
-    """What the leader Service really has; until it exists, what the source has."""
-    if leader_service is not None and leader_service.ip_families:
-        return leader_service.ip_families
-    return source.ip_families or ADDRESS_FAMILIES[:1]
+def _choose(
+    pick: Callable[[Need], Choice], need: Need, families: tuple[str, ...], routed: Routed, policy: Policy
+) -> Choice:
+    """Of equal priority, whoever is new has rather an address of every family. Who leads and may stay need
+    not go for the want of one."""
+    choice = pick(need)
+    if choice.pod is None or need.families == families:
+        return choice
+    if choice.pod.uid == routed.uid and (policy.sticky or choice.pod not in choice.fit):
+        return choice
+    whole = pick(Need(need.source, families))
+    if whole.pod is None or whole.kept_unfit or priority(whole.pod) < priority(choice.pod):
+        return choice
+    return msgspec.structs.replace(choice, pod=whole.pod)
 
 
 def _reason(snapshot: Snapshot, need: Need, routed: Routed, fit: tuple[PodView, ...]) -> Reason:
     if not routed.uid:
         return Reason.ELECTED
-    pod = snapshot.routed_pod
+    pod = next((pod for pod in snapshot.pods if pod.uid == routed.uid), snapshot.routed_pod)
     if pod is None or pod.uid != routed.uid:
         return Reason.DELETED
     return Reason.PREEMPTED if pod in fit else unfit(pod, need) or Reason.DESELECTED
@@ -125,9 +128,12 @@ def _leader(
     pod: PodView, families: tuple[str, ...], ports: tuple[SlicePort, ...], snapshot: Snapshot
 ) -> Leader:
     zones = dict(snapshot.zones)
-    endpoints = tuple(
-        EndpointView(
-            addresses=(address(pod, family) or "",),
+
+    def endpoint(ip: str | None) -> EndpointView | None:
+        if ip is None:
+            return None
+        return EndpointView(
+            addresses=(ip,),
             ready=True,
             serving=True,
             terminating=False,
@@ -138,9 +144,8 @@ def _leader(
             target_name=pod.name,
             target_uid=pod.uid,
         )
-        for family in families
-    )
-    return Leader(pod, endpoints, ports)
+
+    return Leader(pod, tuple(endpoint(address(pod, family)) for family in families), ports)
 
 
 def _routing(snapshot: Snapshot, choice: Choice, policy: Policy, unresolved: Unresolved | None) -> Routing:

@@ -12,6 +12,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from zenlead.lead.contract import Policy, Problem, Reason, Routing
+    from zenlead.lead.passed import PassedOver
     from zenlead.lead.ports import Unresolved
     from zenlead.lead.views import EndpointView, PodView, ServiceView, SlicePort, SliceView
 
@@ -40,10 +41,11 @@ class Routed(msgspec.Struct, frozen=True):
 
 
 class Leader(msgspec.Struct, frozen=True):
-    """The pod to route to, with the endpoint of each family (in the order of ``Serve.families``)."""
+    """The pod to route to, with its endpoint in each family (in the order of ``Serve.families``); None for a
+    preferred family of which it has no address."""
 
     pod: PodView
-    endpoints: tuple[EndpointView, ...]
+    endpoints: tuple[EndpointView | None, ...]
     ports: tuple[SlicePort, ...]
 
 
@@ -52,7 +54,8 @@ class Absent(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """The Service cannot be served. ``event`` is the Warning's reason, ``message`` says what to do.
+    """The Service cannot be served. ``event`` is the Warning's reason (empty: it will be soon, so nothing is
+    told), ``message`` says what to do.
 
     ``withdraw``: our slices are to go (the source makes no sense); otherwise everything stays as it is.
     """
@@ -77,9 +80,15 @@ class Serve(msgspec.Struct, frozen=True):
     available: int  # fit pods
     ports: tuple[SlicePort, ...]  # ports of the slices when nobody leads
     unresolved: Unresolved | None = None
+    passed_over: tuple[PassedOver, ...] = ()  # pods that one thing only keeps from being fit; a few of them
     trigger_at: float | None = None  # when the change that moves the leader happened, Unix seconds
     wake_at: float | None = None  # decide again then, Unix seconds
     decided_at: float = 0.0  # the ``now`` of the decision, Unix seconds
+
+    def endpoints(self, index: int) -> tuple[EndpointView, ...]:
+        """What the slice of the family at ``index`` routes to: one endpoint, or none."""
+        endpoint = self.leader.endpoints[index] if self.leader else None
+        return (endpoint,) if endpoint else ()
 
 
 Desired: TypeAlias = Absent | Blocked | Serve

@@ -1,6 +1,7 @@
-"""Where a Service's ports lead on one pod.
+"""Which ports a leader Service has, and where they lead on one pod.
 
-Knows targetPort resolution: by number, or by name AND protocol, first match in container order.
+Knows ports-mode and targetPort resolution: by number, or by name AND protocol, first match in container
+order.
 Refuses to guess: a name that the pod does not declare fails closed, with the port that is at fault.
 Source: Kubernetes Service, "Field spec reference: targetPort"; a name is matched with its protocol.
 """
@@ -11,10 +12,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from zenlead.lead import contract
+from zenlead.lead.contract import Problem
 from zenlead.lead.views import PodView, ServicePort, SlicePort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from zenlead.lead.contract import Policy
+    from zenlead.lead.views import ServiceView
 
 
 class Unresolved(msgspec.Struct, frozen=True):
@@ -25,6 +31,20 @@ class Unresolved(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.port_name}/{self.protocol}"
+
+
+def narrowed(source: ServiceView, policy: Policy) -> tuple[ServiceView, Policy]:
+    """The source with the ports that the leader Service shall have; all if one asked for is not there."""
+    if policy.ports is None:
+        return source, policy
+    known = tuple(port.name for port in source.ports)
+    if not set(policy.ports) <= set(known):
+        value = source.annotations.get(contract.PORTS_MODE, "")
+        allowed = f"mirror, or subset: and some of {', '.join(name or 'no name' for name in known)}"
+        problem = Problem(contract.PORTS_MODE, value, allowed)
+        return source, msgspec.structs.replace(policy, problems=(*policy.problems, problem))
+    kept = tuple(port for port in source.ports if port.name in policy.ports)
+    return msgspec.structs.replace(source, ports=kept), policy
 
 
 def resolve(ports: Sequence[ServicePort], pod: PodView) -> tuple[SlicePort, ...] | Unresolved:

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 
 from zenlead.lead import contract
 from zenlead.lead.desired import Blocked
-from zenlead.lead.ownership import owned
+from zenlead.lead.ownership import orphaned, owned
 
 if TYPE_CHECKING:
     from zenlead.lead.contract import Policy
     from zenlead.lead.desired import Snapshot
     from zenlead.lead.views import ServiceView
 
+# The server takes more, but the API promises no more to whoever reads slices (EndpointSlice, field ports).
+MAX_PORTS = 100
+
 
 def refusal(snapshot: Snapshot, source: ServiceView, policy: Policy) -> Blocked | None:
-    """Why the opted-in ``source`` cannot be served, or None."""
+    """Why the opted-in ``source`` (with the ports that its leader Service would have) cannot be served, or
+    None."""
 
     def invalid(message: str, *, withdraw: bool = True) -> Blocked:
         return Blocked("InvalidService", message, withdraw, policy)
@@ -33,6 +37,11 @@ def refusal(snapshot: Snapshot, source: ServiceView, policy: Policy) -> Blocked 
             f"the leader Service's name {policy.leader_name} has {len(policy.leader_name)} characters, "
             f"allowed are {contract.MAX_NAME}; set the annotation {contract.LEADER_SERVICE_NAME}"
         )
+    if len(source.ports) > MAX_PORTS:
+        return invalid(
+            f"the leader Service would have {len(source.ports)} ports, allowed are {MAX_PORTS}; name those "
+            f"that it needs in the annotation {contract.PORTS_MODE}: subset:<name>,<name>"
+        )
     rival = _stronger_rival(snapshot, source)
     if rival is not None:
         return invalid(
@@ -40,6 +49,8 @@ def refusal(snapshot: Snapshot, source: ServiceView, policy: Policy) -> Blocked 
             f"set another {contract.LEADER_SERVICE_NAME}"
         )
     if snapshot.at_name is not None and not owned(snapshot.at_name, source):
+        if orphaned(snapshot.at_name, source):  # the garbage collector removes it; its going is a change
+            return Blocked("", "waiting for what an earlier life left", withdraw=False, policy=policy)
         return Blocked(
             "LeaderServiceConflict",
             f"a Service {policy.leader_name} that zen-lead does not own is in the way; remove it, or set the "

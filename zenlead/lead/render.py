@@ -51,8 +51,9 @@ def service_annotations(serve: Serve, observed: dict[str, str]) -> dict[str, str
         contract.EPOCH: str(serve.epoch),
     }
     extra = dict(serve.policy.extra)
-    gone = filter(None, observed.get(contract.EXTRA_ANNOTATIONS, "").split(","))
-    wanted |= dict.fromkeys((key for key in gone if key not in extra), None) | extra
+    listed = observed.get(contract.EXTRA_ANNOTATIONS, "").split(",")
+    gone = (key for key in listed if contract.PLAIN_KEY.fullmatch(key) and key not in extra)
+    wanted |= dict.fromkeys(gone, None) | extra
     wanted[contract.EXTRA_ANNOTATIONS] = ",".join(extra) or None
     same = observed.get(contract.LEADER_POD_UID) == wanted[contract.LEADER_POD_UID]
     same = same and epoch_of(observed) in (0, serve.epoch)
@@ -120,7 +121,7 @@ def slice_body(serve: Serve, index: int, namespace: str, leader_service_uid: str
             "ownerReferences": [owner | {"controller": True}],
         },
         "addressType": serve.families[index],
-        "endpoints": [_endpoint(serve.leader.endpoints[index])] if serve.leader else [],
+        "endpoints": [_endpoint(endpoint) for endpoint in serve.endpoints(index)],
         "ports": [_slice_port(port) for port in serve.ports],
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.lead.builders import T0, leads, pod, serve, service, snapshot, stamp
 from zenlead.lead.contract import Reason, Routing
-from zenlead.lead.select import Need, address, best, family_of, is_candidate, selected, unfit
+from zenlead.lead.select import Need, best, is_candidate, selected, unfit
 
 UNSPECIFIED = str(IPv4Address(0))
 NEED = Need(service(), ("IPv4",))
@@ -78,39 +78,10 @@ def test_an_empty_selector_selects_nothing() -> None:
     assert not selected({"app": "web", "tier": "a"}, {"app": "web"})
 
 
-@pytest.mark.parametrize(
-    "ip",
-    [
-        "169.254.10.1",
-        "127.0.0.1",
-        "127.8.8.8",
-        "::1",
-        "fe80::1",
-        UNSPECIFIED,
-        "::",
-        "224.0.0.1",
-        "ff02::1",
-        "::ffff:10.1.0.10",
-        "",
-    ],
-)
-def test_addresses_that_no_slice_may_carry_have_no_family(ip: str) -> None:
-    assert family_of(ip) is None
-
-
-def test_an_address_is_written_in_the_form_that_slices_take() -> None:
-    assert address(pod("web-0", ips=("FD00:0:0::0A",)), "IPv6") == "fd00::a"
-
-
 @pytest.mark.parametrize("ip", ["169.254.10.1", "127.0.0.1", UNSPECIFIED, "224.0.0.251"])
 def test_a_pod_with_an_unusable_address_is_skipped_though_it_is_the_oldest(ip: str) -> None:
     seen = snapshot(pod("web-0", age=9000, ips=[ip]), pod("web-1", age=10, ips=["10.1.0.11"]))
     assert leads(seen) == "web-1"
-
-
-def test_a_usable_address_beside_an_unusable_one_counts() -> None:
-    view = pod(ips=["169.254.0.5", "10.1.0.12", "fe80::9", "fd00::12"])
-    assert (address(view, "IPv4"), address(view, "IPv6")) == ("10.1.0.12", "fd00::12")
 
 
 def test_without_pod_ips_the_single_pod_ip_counts() -> None:

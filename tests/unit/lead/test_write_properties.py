@@ -62,7 +62,8 @@ def _check_settled(world: World) -> None:
         assert len(served) == len(desired.families)
         assert {s.address_type for s in served} == set(desired.families)
         for view in served:
-            assert len(view.endpoints) == (1 if desired.leader else 0)
+            at = desired.families.index(view.address_type)
+            assert view.endpoints == desired.endpoints(at)
             assert view.annotations[contract.EPOCH] == str(desired.epoch)
     elif isinstance(desired, Blocked) and not desired.withdraw:
         return
@@ -120,15 +121,23 @@ def test_a_failover_is_one_urgent_write_for_each_family(
     if not isinstance(desired, Serve) or desired.reason is None:
         return
     pending = diff(seen, desired)
-    assert [(w.target, w.name) for w in pending] == [(SLICES, name) for name in slice_names(desired)]
-    for write in pending:
+    stand = {view.name: view for view in seen.slices}
+    concerned = [
+        (at, name)
+        for at, name in enumerate(slice_names(desired))
+        if (stand[name].endpoints, stand[name].ports) != (desired.endpoints(at), desired.ports)
+    ]
+    assert [(w.target, w.name) for w in pending] == [(SLICES, name) for _, name in concerned]
+    assert concerned
+    assert concerned[0][0] == 0, "the first family is always concerned"
+    for (at, _), write in zip(concerned, pending, strict=True):
         assert isinstance(write, Patch)
         assert write.urgent
         sent = msgspec.json.decode(write.body)
         told = sent["metadata"]["annotations"]
         assert told[contract.EPOCH] == str(desired.epoch)
         assert "Z" in told[contract.TRIGGER_TIME]
-        assert len(sent["endpoints"]) == (1 if desired.leader else 0)
+        assert len(sent.get("endpoints", [])) == len(desired.endpoints(at))
         world.apply(write)
     seen = world.snapshot()
     settled = decide(seen, T0)
