@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def controller(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Settings]]
             return outcome
 
         module: Any = ModuleType("zenlead.controller.run")
-        module.run = run
+        module.run, module.new_loop = run, asyncio.SelectorEventLoop
         monkeypatch.setitem(sys.modules, "zenlead.controller.run", module)
         api: Any = ModuleType("zenlead.kube.api")
         api.ConfigError = ConfigError

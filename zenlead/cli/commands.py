@@ -35,7 +35,9 @@ _ABOUT_EXIT_CODES = "Exit codes: 0 ok, 1 error, 2 wrong usage."
 
 
 def _run(_: argparse.Namespace, settings: Settings) -> int:
-    status: int = asyncio.run(importlib.import_module("zenlead.controller.run").run(settings))
+    controller = importlib.import_module("zenlead.controller.run")
+    with asyncio.Runner(loop_factory=controller.new_loop) as runner:
+        status: int = runner.run(controller.run(settings))
     return status
 
 

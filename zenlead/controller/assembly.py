@@ -20,7 +20,7 @@ from zenlead.controller.reconcile import Options, Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
 from zenlead.kube.facts import ElectionChanged, KubeFact
-from zenlead.kube.informer import INITIAL_LIMIT_S, WATCH_TIMEOUT_S, Informer
+from zenlead.kube.informer import WATCH_TIMEOUT_S, Informer
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import LaneWriter, RetryPolicy
 from zenlead.kube.lease import Elector, NoElection
@@ -29,7 +29,7 @@ from zenlead.kube.lru import AsyncLRU
 from zenlead.kube.queue import WorkQueue
 from zenlead.kube.recorder import ObjectReference, Recorder
 from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
-from zenlead.kube.supervise import Heartbeats, LoopLag, supervise
+from zenlead.kube.supervise import Heartbeats, Stray, alive, supervise
 from zenlead.kube.watch import Kind
 from zenlead.lead import contract
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from zenlead.lead.views import Key, NodeView, PodView, ServiceView
 
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
-STOP_PATIENCE_S = 3.0  # passes that are under way at the end get this long
+# Passes that are under way at the end get this long; with the time to give the Lease back it is below 5 s.
+STOP_PATIENCE_S = 2.5
 INDEXED_NAMESPACES = 10_000  # indexes kept at a time; a namespace beyond that is loaded again when needed
 
 
@@ -92,7 +93,6 @@ class Controller:
         self._notify = notify
         self._stopping = asyncio.Event()
         self.heartbeats = Heartbeats()
-        self.lag = LoopLag()
         self.caches = Caches(parameters.index_limit)
         self.index_cache: AsyncLRU[str, NamespaceIndex] = AsyncLRU(
             "selectors",
@@ -103,7 +103,7 @@ class Controller:
         )
         self.selectors = Selectors(self.caches, self.index_cache)
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
-        self.elector = _elector(election_api, parameters, wall, self._hear)
+        self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
         self.recorder = Recorder(api, parameters.identity, fence=self.elector.fence, now=wall, notify=notify)
         lanes = LaneWriter(
             api,
@@ -131,10 +131,14 @@ class Controller:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [self._start(group, f"informer {i.name}", i.run) for i in self.informers]
-                tasks.append(self._start(group, "loop lag", self.lag.run))
-                tasks.append(group.create_task(self._begin(group, tasks), name="begin"))
+                work: list[asyncio.Task[None]] = []
+                tasks.append(group.create_task(self._begin(group, tasks, work), name="begin"))
                 await self._stopping.wait()
                 await self._finish_passes()
+                for task in work:  # what is still under way is abandoned before somebody else may act
+                    task.cancel()
+                if work:
+                    await asyncio.wait(work, timeout=STOP_PATIENCE_S)
                 await self.elector.release()
                 for task in tasks:
                     task.cancel()
@@ -146,20 +150,27 @@ class Controller:
     def _start(
         self, group: asyncio.TaskGroup, name: str, body: Callable[[], Coroutine[Any, Any, None]]
     ) -> asyncio.Task[None]:
-        return group.create_task(supervise(name, body, self._notify), name=name)
+        async def lasting() -> None:
+            await body()
+            if not self._stopping.is_set():
+                raise Stray("it came to an end by itself")
 
-    async def _begin(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> None:
+        return group.create_task(supervise(self.heartbeats.heart(name), lasting, self._notify), name=name)
+
+    async def _begin(
+        self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]], work: list[asyncio.Task[None]]
+    ) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
         await self._filled()
         # What the first lists left behind lives as long as the process: no collection need look at it again.
         gc.collect()
         gc.freeze()
         tasks.append(self._start(group, "elector", self.elector.run))
-        tasks.append(self._start(group, "events", self.recorder.run))
         tasks.append(self._start(group, "sweep", self._sweep))
+        work.append(self._start(group, "events", self.recorder.run))
         bodies = {Lane.URGENT: self.workers.urgent, Lane.ROUTINE: self.workers.routine}
         for lane, count in places(self._parameters.max_concurrent_reconciles).items():
-            tasks += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
+            work += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
 
     async def _filled(self) -> None:
         for informer in self.informers:
@@ -180,6 +191,7 @@ class Controller:
 
     async def _sweep(self) -> None:
         while True:
+            alive(self._parameters.index_sweep_s)
             await asyncio.sleep(self._parameters.index_sweep_s)
             self.selectors.sweep(self._parameters.index_sweep_s)
 
@@ -205,7 +217,7 @@ class Controller:
                 follow,
                 namespace=namespace,
                 watch_timeout_s=timeout_s,
-                beat=self._heart(f"{kind.resource.plural} {namespace or ''}".strip(), timeout_s),
+                back=self.workers.back,
                 notify=self._notify,
             )
             for namespace in self._parameters.namespaces or (None,)
@@ -216,13 +228,6 @@ class Controller:
             follow = self._enqueue(trigger.node)
             informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=self._notify))
         return informers
-
-    def _heart(self, name: str, watch_timeout_s: float) -> Callable[[], None]:
-        """A sign of life that is missed when it stays out for longer than the longest request may take."""
-        loop = asyncio.get_running_loop()
-        limit_s = 2 * watch_timeout_s + INITIAL_LIMIT_S
-        self.heartbeats.expect(f"informer {name}", limit_s, loop.time())
-        return lambda: self.heartbeats.beat(f"informer {name}", loop.time())
 
     def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
         return lambda change: self.workers.enqueue(follow(change))
@@ -267,7 +272,11 @@ class Controller:
 
 
 def _elector(
-    api: Any, parameters: Parameters, wall: Callable[[], float], notify: Callable[[KubeFact], None]
+    api: Any,
+    parameters: Parameters,
+    wall: Callable[[], float],
+    notify: Callable[[KubeFact], None],
+    untouched: Callable[[], bool],
 ) -> Elector | NoElection:
     if not parameters.elect:
         return NoElection(parameters.identity, notify)
@@ -279,4 +288,4 @@ def _elector(
         renew_deadline_s=parameters.renew_deadline_s,
         retry_period_s=parameters.retry_period_s,
     )
-    return Elector(api, options, notify, now=wall)
+    return Elector(api, options, notify, now=wall, untouched=untouched)

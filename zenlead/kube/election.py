@@ -7,8 +7,8 @@ The rule not to break. A holder acts for ``renew_deadline_s`` after the START of
 was answered. Others wait for the duration STORED in the Lease, which is longer, after they saw it change,
 which is later; and they take it by a write that fails if it has changed since. So the holder stops first.
 Where no such write is possible, because the Lease was deleted, who creates it waits with the Lease in hand
-until whoever held it before must have stopped. (Only a process that has never seen the Lease takes a missing
-one for a first start.)
+until whoever held it before must have stopped. Only where nothing shows that anybody has ever acted does a
+process that has never seen the Lease take a missing one for a first start.
 Source: Kubernetes concepts, "Leases"; client-go's leaderelection for the meaning of the fields.
 """
 
@@ -34,6 +34,8 @@ RELEASED_DURATION_S = 1
 STAMPS_KEPT = 16
 # A holder whose Lease was deleted writes a new one within so many retry periods; let it.
 RESTORE_PERIODS = 2
+# How often a candidate looks at the Lease, so that one that is given back does not lie about.
+LOOK_PERIOD_S = 0.5
 # One request may take this part of the renew deadline, so that one that hangs leaves time for another.
 ATTEMPT_PART = 0.5
 
@@ -80,9 +82,16 @@ class Election:
     The loop around it: ``step`` says what to do; its outcome goes into ``observe``, ``accept`` or ``fail``.
     """
 
-    def __init__(self, options: ElectionOptions, *, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        options: ElectionOptions,
+        *,
+        jitter: Callable[[], float],
+        untouched: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._options = options
         self._jitter = jitter
+        self._untouched = untouched  # whether nothing shows that anybody has acted before
         self.state = State.CANDIDATE
         self.reason = "started"  # why the state or the holder last changed
         self.problem: str | None = None  # why requests fail, in words; None while they succeed
@@ -102,6 +111,7 @@ class Election:
         self._hurried = False  # a lost race was followed up at once; the next one waits
         self._stamp_us = 0  # the last renewTime written: ours never repeat, even if the wall clock goes back
         self._acquired = ""  # acquireTime of our leadership
+        self._created = ""  # renewTime of the last Lease that we tried to create
 
     def __repr__(self) -> str:
         words = f"{self._options.identity} {self.state.value} holder={self.holder or 'nobody'}"
@@ -135,7 +145,7 @@ class Election:
             return Read(self._attempt_s(now))
         if self._is_ours() or now >= self._free_at:
             return Write(self._lease is None, self._claim(wall), self._attempt_s(now))
-        self._pause(now, self._free_at)
+        self._pause(now, min(LOOK_PERIOD_S, self._options.retry_period_s), self._free_at)
         return Wait(self._next_at)
 
     def observe(self, now: float, lease: Lease | None) -> None:
@@ -161,7 +171,7 @@ class Election:
         self.observe(now, lease)
         self._recover()
         if self.holder != self._options.identity:  # the server made something else of what we wrote
-            self._pause(now)
+            self._pause(now, self._options.retry_period_s)
             return
         if self.state is State.STOPPED:
             return
@@ -186,14 +196,14 @@ class Election:
         creating = isinstance(action, Write) and action.create
         if isinstance(error, Conflict) or (missing and not creating):
             hurry = not self._hurried
-            self._pause(now)
+            self._pause(now, self._options.retry_period_s)
             if hurry:  # somebody was faster: look at once, but only once in a row
                 self._hurried, self._next_at = True, now
             return False
         self.problem = f"Lease {self._options.namespace}/{self._options.name}: {error.message}"
         self.refused = missing or isinstance(error, Invalid | Forbidden)
         self._refused_write = self.refused and isinstance(action, Write)
-        self._pause(now)
+        self._pause(now, self._options.retry_period_s)
         patience_s = min(error.retry_after_s or 0.0, self._options.lease_duration_s)
         self._next_at = max(self._next_at, now + patience_s)
         return True
@@ -215,7 +225,7 @@ class Election:
         spec, old = _spec(lease), _spec(before)
         duration_s = max(0, spec.lease_duration_seconds or 0)
         if lease is None:
-            return RESTORE_PERIODS * self._options.retry_period_s if self._ever_seen else 0.0
+            return 0.0 if self._is_first() else RESTORE_PERIODS * self._options.retry_period_s
         if spec.holder_identity and duration_s:
             # The same holder may still act on the longer promise that it made before.
             same = spec.holder_identity == old.holder_identity
@@ -231,12 +241,15 @@ class Election:
         if self.holder != self._options.identity or stamp in self._proven:
             return
         self._proven.append(stamp)
-        if self.state is not State.LEADING and self._ever_seen:
+        created = stamp == self._created and not self._is_first()
+        if self.state is not State.LEADING and (self._ever_seen or created):
             self._act_from = now + max(self._promised_s, self._options.lease_duration_s)
 
     def _claim(self, wall: float) -> bytes:
         stamp = self._stamp(wall)
-        if self._lease is not None:
+        if self._lease is None:
+            self._created = stamp
+        else:
             self._proven.append(stamp)
         if self.state is not State.LEADING:
             self._acquired = stamp
@@ -259,6 +272,10 @@ class Election:
         """Whether nobody else can be acting: we still lead, or the Lease as last seen names us."""
         return self.state is State.LEADING or self.holder == self._options.identity
 
+    def _is_first(self) -> bool:
+        """Whether a Lease that is missing was never there, as far as anybody can see."""
+        return not self._ever_seen and self._untouched()
+
     def _transitions(self) -> int:
         return max(0, _spec(self._lease).lease_transitions or 0)
 
@@ -267,10 +284,10 @@ class Election:
         limit_s = self._options.renew_deadline_s * ATTEMPT_PART
         return min(limit_s, self.authority(now)) if self.state is State.LEADING else limit_s
 
-    def _pause(self, now: float, until: float = float("inf")) -> None:
-        """Look again a retry period and some more after the last request began, or at ``until``."""
+    def _pause(self, now: float, period_s: float, until: float = float("inf")) -> None:
+        """Look again ``period_s`` and some more after the last request began, or at ``until``."""
         self._current = self._hurried = False
-        jittered_s = self._options.retry_period_s * (1 + JITTER_PART * self._jitter())
+        jittered_s = period_s * (1 + JITTER_PART * self._jitter())
         self._next_at = max(now, min(self._asked_at + jittered_s, until))
 
     def _recover(self) -> None:

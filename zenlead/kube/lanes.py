@@ -21,6 +21,7 @@ from zenlead.kube.errors import ApiError, Throttled, Unreachable
 from zenlead.kube.facts import KubeFact, RetryScheduled, RetrySucceeded
 from zenlead.kube.lane import Lane
 from zenlead.kube.status import result_of
+from zenlead.kube.supervise import alive, at_rest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -119,14 +120,17 @@ class LaneWriter:
         loop = asyncio.get_running_loop()
         while True:
             if (paused_s := self._resume_at[lane] - loop.time()) > 0:
+                alive(paused_s)
                 await asyncio.sleep(paused_s)
             if lane is Lane.URGENT:
+                at_rest()  # those who have room speak for themselves
                 await self._urgent.acquire()
             if loop.time() >= self._resume_at[lane]:
                 break
             if lane is Lane.URGENT:  # the lane was paused while this one waited for room
                 self._urgent.release()
         self._in_flight[lane] += 1
+        alive()
         label = request_lane.set(lane.label)
         try:
             yield
@@ -192,6 +196,7 @@ class Sender:
                 raise error
             attempts += 1
             if (wait_s := not_before - loop.time()) > 0:
+                alive(wait_s)
                 await asyncio.sleep(wait_s)
             return await self._attempt(call)
 
@@ -199,6 +204,7 @@ class Sender:
             nonlocal not_before
             delay_s = max(wait_s, error.retry_after_s or 0.0)
             not_before = loop.time() + delay_s
+            alive(delay_s)
             self._lanes.notify(
                 RetryScheduled(
                     operation=operation,
@@ -235,6 +241,7 @@ class Sender:
             if self.credits > 0:
                 self.credits -= 1
             else:
+                at_rest()  # the pace lets everybody through in the end
                 await self._lanes.credit()
         async with self._lanes.turn(self._lane):
             left_s = self._lanes.authority_s()

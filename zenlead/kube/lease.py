@@ -18,6 +18,7 @@ from zenlead.kube.errors import ApiError, Conflict, Unreachable
 from zenlead.kube.facts import ElectionChanged, LeaseFailed
 from zenlead.kube.leaseobject import ElectionOptions, decode_lease
 from zenlead.kube.resources import LEASES
+from zenlead.kube.supervise import alive, at_rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Election", "ElectionOptions", "Elector", "NoElection"]
 
 # Stopping must not hang on a server that does not answer; the others then wait until the Lease expires.
-RELEASE_TIMEOUT_S = 3.0
+RELEASE_TIMEOUT_S = 1.5
 
 
 class LeaseApi(Protocol):
@@ -47,7 +48,8 @@ class Elector:
     """Competes for a Lease while ``run`` runs. ``api`` should have a connection of its own.
 
     ``notify`` hears ElectionChanged when this replica starts or stops leading or sees another holder, and
-    LeaseFailed for each failed request that was no mere race.
+    LeaseFailed for each failed request that was no mere race. ``untouched`` says whether nothing shows that
+    anybody has acted before: who then finds no Lease may act as soon as it has made one.
     """
 
     def __init__(
@@ -58,13 +60,14 @@ class Elector:
         *,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        untouched: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = api
         self._options = options
         self._notify = notify
         self._now = now
         self._loop = asyncio.get_running_loop()
-        self._election = Election(options, jitter=jitter)
+        self._election = Election(options, jitter=jitter, untouched=untouched)
         self._leading = asyncio.Event()
         self._stopping = asyncio.Event()
         self._idle = asyncio.Lock()  # held while a request is under way
@@ -112,8 +115,10 @@ class Elector:
             self._report()
             match action:
                 case Wait(until):
+                    alive(max(0.0, until - self._loop.time()))
                     await self._sleep(until)
                 case Read() | Write():
+                    alive(action.timeout_s)
                     async with self._idle:
                         await self._ask(action)
                     self._report()
@@ -193,8 +198,8 @@ class Elector:
         if leads:
             self._leading.set()
         if self._told != (leads, self.holder):
-            self._told = (leads, self.holder)
             self._notify(ElectionChanged(leads, self.holder, self._election.reason))
+            self._told = (leads, self.holder)  # if hearing it failed, it has to be told again
 
 
 class NoElection:
@@ -207,6 +212,7 @@ class NoElection:
     def __init__(self, identity: str, notify: Notify) -> None:
         self.holder = identity
         self._notify = notify
+        self._stopping = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"NoElection({self.holder})"
@@ -219,8 +225,11 @@ class NoElection:
         """Return at once."""
 
     async def run(self) -> None:
-        """Say who leads, and end."""
+        """Say who leads, and do so until ``release``."""
         self._notify(ElectionChanged(is_leader=True, holder=self.holder, reason="leader election is off"))
+        at_rest()
+        await self._stopping.wait()
 
     async def release(self) -> None:
         """Nothing to give back."""
+        self._stopping.set()

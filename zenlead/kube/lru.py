@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 
 from zenlead.kube.facts import CacheLoaded
+from zenlead.kube.supervise import alive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
@@ -114,6 +115,7 @@ class AsyncLRU(Generic[K, V]):
         if loading is None or loading.task.done() or not loading.waiters:
             loading = _Load(functools.partial(self._fill, key), f"{self._name}.load")
             self._loads[key] = loading
+        alive(self._load_timeout_s)
         return await loading.result()
 
     def peek(self, key: K) -> V | None:

@@ -21,6 +21,7 @@ from zenlead.kube.errors import AlreadyExists, ApiError, Forbidden, NotFound, Th
 from zenlead.kube.facts import EventDropped
 from zenlead.kube.microtime import micro_time
 from zenlead.kube.resources import EVENTS
+from zenlead.kube.supervise import alive, at_rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +148,7 @@ class Recorder:
         """Write what is recorded, until cancelled."""
         request_lane.set("event")
         while True:
+            at_rest()
             await self._some.wait()
             await self._limiter.acquire()
             if self._waiting:
@@ -157,6 +159,7 @@ class Recorder:
     async def _tell(self, event: _Event) -> None:
         why = await self._try(event)
         if why in {"unreachable", "throttled"}:
+            alive(RETRY_DELAY_S)
             await asyncio.sleep(RETRY_DELAY_S)
             why = await self._try(event)
         if why:
@@ -167,6 +170,7 @@ class Recorder:
         authority_s = self._fence()
         if authority_s <= 0:
             return "fenced"
+        alive(WRITE_TIMEOUT_S)
         body = msgspec.json.encode({"apiVersion": EVENTS.api_version, "kind": EVENTS.kind, **_fields(event)})
         try:
             async with asyncio.timeout(min(authority_s, WRITE_TIMEOUT_S)):
