@@ -29,6 +29,43 @@ def test_each_way_to_have_no_leader_has_its_reason() -> None:
     assert reasons(Absent()) == []
 
 
+def test_a_pod_that_is_passed_over_is_told_of() -> None:
+    odd = pod("web-9", ips=["127.0.0.1"])
+    (said,) = announce.warnings(serve(snapshot(LED, odd)), "uid")
+    assert (said.reason, said.related) == ("UnusableAddress", odd)
+    assert "web-9" in said.note
+    assert "127.0.0.1 is a loopback address" in said.note
+    assert reasons(serve(snapshot(odd))) == ["UnusableAddress", "NoReadyPods"]
+    (again,) = announce.warnings(serve(snapshot(NEXT, odd), T0 + 500), "uid")
+    assert again.dedup == said.dedup
+    (moved,) = announce.warnings(serve(snapshot(LED, pod("web-9", ips=["127.0.0.2"]))), "uid")
+    assert moved.dedup != said.dedup
+
+
+def test_a_port_that_fails_on_one_pod_is_told_of_its_template_and_one_that_fails_on_all_once() -> None:
+    named = service(ports=[{"port": 80, "targetPort": "http"}])
+    http = [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]
+    labels = {"app": "web", "controller-revision-hash": "web-1"}
+    fine, odd, other = pod("web-0", containers=http), pod("web-1", labels=labels), pod("web-2", labels=labels)
+    (said,) = announce.warnings(serve(snapshot(fine, odd, source=named)), "uid")
+    assert (said.reason, said.related) == ("PortResolutionFailed", odd)
+    assert "http/TCP" in said.note
+    (same,) = announce.warnings(serve(snapshot(fine, other, source=named)), "uid")
+    assert same.dedup == said.dedup
+    assert reasons(serve(snapshot(odd, other, source=named))) == ["NamedPortResolutionFailed"]
+    waiting = pod("web-0", ready=False, containers=http)
+    assert reasons(serve(snapshot(waiting, odd, source=named))) == ["PortResolutionFailed", "NoReadyPods"]
+
+
+def test_a_refused_write_is_the_same_telling_though_its_numbers_change() -> None:
+    one = announce.refused("create services/web-leader", "quota: used 5 of 5", "uid")
+    assert (one.warning, one.reason) == (True, "WriteRefused")
+    assert one.note == "the API server refuses to create services/web-leader: quota: used 5 of 5"
+    again = announce.refused("create services/web-leader", "quota: used 17 of 17", "uid")
+    other = announce.refused("create services/web-leader", "denied by a webhook", "uid")
+    assert one.dedup == again.dedup != other.dedup
+
+
 def test_each_bad_annotation_is_told_with_its_value() -> None:
     source = service(annotations={contract.STICKY: "maybe"})
     (said,) = announce.warnings(serve(snapshot(LED, source=source)), "uid")

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.controller.scene import Scene, Sent
 from zenlead.controller.apply import Preempted, Stranger
 from zenlead.controller.facts import LeaderMoved, PortUnresolved, ServiceForgotten, ServiceState, WriteDone
-from zenlead.kube.errors import Forbidden, NotFound, Throttled, Unreachable
+from zenlead.kube.errors import ApiError, Forbidden, Invalid, NotFound, Throttled, Unreachable
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import Fenced
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
@@ -147,6 +147,20 @@ async def test_an_unresolved_port_is_a_fact() -> None:
     assert "NamedPortResolutionFailed" in scene.reasons()
 
 
+async def test_a_port_that_fails_on_a_pod_beside_the_leader_is_a_fact_too() -> None:
+    scene = await Scene().begin("web-0", ports=[{"port": 80, "targetPort": "http"}])
+    container = {"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 8080}]}
+    spec = {"nodeName": "n1", "containers": [container]}
+    await scene.create(PODS, {"metadata": {"name": "web-1", "labels": {"app": "web"}}, "spec": spec})
+    await scene.ready("web-1", ip="10.1.0.20")
+    await scene.sync()
+    await scene.pass_()
+    assert await scene.routes() == ["web-1"]
+    assert scene.facts_of(PortUnresolved) == [PortUnresolved("t1", "web", "http")]
+    assert "PortResolutionFailed" in scene.reasons()
+    assert "NamedPortResolutionFailed" not in scene.reasons()
+
+
 # --- answers that are no success ----------------------------------------------------------------------------
 
 
@@ -219,6 +233,29 @@ async def test_a_namespace_that_is_gone_fails_the_pass() -> None:
     scene.api.fail("create", NotFound("namespaces t1 not found", status=404))
     with pytest.raises(NotFound):
         await scene.pass_()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Invalid("POST services: 422 is invalid", status=422), ["WriteRefused"]),
+        (Forbidden("POST services: 403 exceeded quota", status=403), ["WriteRefused"]),
+        (Forbidden("403 is being terminated", status=403, causes=("NamespaceTerminating",)), []),
+        (Unreachable("no answer"), []),
+    ],
+)
+async def test_what_the_api_server_will_never_take_is_told_to_the_user(
+    error: ApiError, told: list[str]
+) -> None:
+    scene = await Scene().begin("web-0")
+    for _ in range(2):
+        for _try in range(9):
+            scene.api.fail("create", error)
+        with pytest.raises(type(error)):
+            await scene.pass_()
+        scene.api.faults.clear()
+    assert scene.reasons() == told * 2
+    assert len({said.dedup for said in scene.told}) == len(told)
 
 
 async def test_other_errors_are_told_and_raised() -> None:

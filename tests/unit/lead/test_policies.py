@@ -12,6 +12,7 @@ from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing, parse_policy
 from zenlead.lead.decide import decide
 from zenlead.lead.desired import Serve, Snapshot, problems_of
+from zenlead.lead.render import service_annotations
 from zenlead.lead.writes import diff
 
 if TYPE_CHECKING:
@@ -175,6 +176,37 @@ def test_annotations_come_and_go() -> None:
     patches = [w for w in diff(fewer, decide(fewer, T0), conditions=False) if w.name == "web-leader"]
     changed = msgspec.json.decode(patches[-1].body)["metadata"]["annotations"]
     assert (changed["team"], changed["zone"]) == ("red", None)
+
+
+@pytest.mark.parametrize("key", ["", "-a", "a b", "zen-lead.io/leader-epoch", "a" * 64, "a,b"])
+def test_an_annotation_key_that_is_not_plain_is_told_and_left_out(key: str) -> None:
+    asked = {contract.LEADER_PREFIX + key: "7", contract.LEADER_PREFIX + "team": "blue"}
+    policy = parse_policy("web", asked)
+    assert policy.extra == (("team", "blue"),)
+    assert [problem.annotation for problem in policy.problems] == [contract.LEADER_PREFIX + key]
+
+
+def test_annotations_that_would_not_fit_are_told_and_left_out_together() -> None:
+    half = "x" * (contract.MAX_EXTRA_BYTES // 2 - 3)  # with a key of one letter that is listed, too
+    fits = {contract.LEADER_PREFIX + "a": half, contract.LEADER_PREFIX + "b": half}
+    assert [key for key, _ in parse_policy("web", fits).extra] == ["a", "b"]
+    assert parse_policy("web", fits).problems == ()
+    too_large = parse_policy("web", fits | {contract.LEADER_PREFIX + "b": half + "x"})
+    assert too_large.extra == ()
+    assert [problem.annotation for problem in too_large.problems] == [contract.LEADER_PREFIX]
+    wide = parse_policy("web", fits | {contract.LEADER_PREFIX + "b": "ä" + half[1:]})
+    assert wide.extra == (), "bytes are counted, not characters"
+
+
+def test_whoever_edits_the_list_of_annotations_cannot_have_ours_removed() -> None:
+    lead = pod("web-0")
+    listed = {contract.EXTRA_ANNOTATIONS: f"team,{contract.EPOCH},kubernetes.io/theirs,,"}
+    stands = led_by(lead) | listed | {"team": "blue", "kubernetes.io/theirs": "x"}
+    wanted = service_annotations(serve([lead], routed=lead), stands)
+    assert wanted["team"] is None
+    assert wanted[contract.EXTRA_ANNOTATIONS] is None
+    assert wanted[contract.EPOCH] == "1"
+    assert not {"kubernetes.io/theirs", ""} & set(wanted)
 
 
 @pytest.mark.parametrize(
