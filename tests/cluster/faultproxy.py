@@ -20,6 +20,7 @@ from aiohttp import web
 
 from tests.cluster.pki import Authority
 from tests.cluster.process import free_port
+from zenlead.kube.watch import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,8 @@ class Asked:
         """Asks for all objects of a kind, by a list (its first page) or by an initial stream."""
         if self.is_watch:
             return "sendInitialEvents" in self.query
-        return self.method == "GET" and "limit" in self.query and "continue" not in self.query
+        whole = self.query.get("limit") == str(PAGE_SIZE)  # other limits are those of smaller questions
+        return self.method == "GET" and whole and "continue" not in self.query
 
     @property
     def is_write(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zenlead.kube.errors import Conflict, Throttled, Unreachable
+from zenlead.kube.watch import PAGE_SIZE
 
 if TYPE_CHECKING:
     import random
@@ -47,10 +48,15 @@ class Request:
     at: float
     verb: str
     resource: str
+    full: bool = False  # begins to read all objects of a kind
+    answered: bool = True  # whether the server was there to answer
 
 
 class FaultyApi:
-    """Api around an Api. ``requests`` notes every one; until ``away_until`` (loop seconds) it is away."""
+    """Api around an Api. ``requests`` notes every one; until ``away_until`` (loop seconds) it is away.
+
+    ``lag_s`` is how late watches bring what has happened, as a watch cache that is behind its store.
+    """
 
     def __init__(self, api: Any, dice: random.Random, weather: Weather) -> None:
         self._api = api
@@ -58,10 +64,16 @@ class FaultyApi:
         self._weather = weather
         self.calm = True
         self.away_until = float("-inf")
+        self.lag_s = 0.0
         self.requests: list[Request] = []
 
     def __repr__(self) -> str:
         return f"FaultyApi({len(self.requests)} requests, calm={self.calm})"
+
+    def full_lists(self, resource: str, since: float = 0.0) -> list[Request]:
+        """Requests for all objects of a kind that the server was there to answer."""
+        found = [r for r in self.requests if r.full and r.answered and r.resource == resource]
+        return [r for r in found if r.at >= since]
 
     def writes(self, since: float = 0.0) -> list[Request]:
         """Requests that change something, from loop time ``since`` on."""
@@ -71,7 +83,10 @@ class FaultyApi:
         return await self._send("get", resource, lambda: self._api.get(resource, namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
-        return await self._send("list", resource, lambda: self._api.list(resource, namespace, query))
+        full = "continue" not in query and query.get("limit") == str(PAGE_SIZE)
+        return await self._send(
+            "list", resource, lambda: self._api.list(resource, namespace, query), full=full
+        )
 
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
         return await self._send("create", resource, lambda: self._api.create(resource, namespace, body))
@@ -90,11 +105,13 @@ class FaultyApi:
     async def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
     ) -> AsyncGenerator[bytes, None]:
-        self._note("watch", resource)
+        self._note("watch", resource, full="sendInitialEvents" in query)
         await self._travel()
         stream = self._api.watch(resource, namespace, query, deadline_s=deadline_s)
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
+                if chunk and self.lag_s:
+                    await asyncio.sleep(self.lag_s)
                 self._be_there()
                 if self._happens(self._weather.gone):
                     yield GONE_LINE
@@ -104,8 +121,10 @@ class FaultyApi:
                     raise Unreachable("cut")
                 yield chunk
 
-    async def _send(self, verb: str, resource: Resource, apply: Callable[[], Awaitable[T]]) -> T:
-        self._note(verb, resource)
+    async def _send(
+        self, verb: str, resource: Resource, apply: Callable[[], Awaitable[T]], *, full: bool = False
+    ) -> T:
+        self._note(verb, resource, full=full)
         weather = self._weather
         await self._travel()
         writes = verb in {"create", "patch", "delete"}
@@ -125,8 +144,9 @@ class FaultyApi:
         await self._travel()
         return answer
 
-    def _note(self, verb: str, resource: Resource) -> None:
-        self.requests.append(Request(asyncio.get_running_loop().time(), verb, resource.plural))
+    def _note(self, verb: str, resource: Resource, *, full: bool = False) -> None:
+        now = asyncio.get_running_loop().time()
+        self.requests.append(Request(now, verb, resource.plural, full, now >= self.away_until))
 
     def _be_there(self) -> None:
         if asyncio.get_running_loop().time() < self.away_until:

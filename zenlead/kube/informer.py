@@ -17,7 +17,8 @@ import backoff
 from zenlead.kube.errors import ApiError, Forbidden, Gone, Invalid, Throttled, Unauthorized, Unreachable
 from zenlead.kube.facts import InformerSynced, KubeFact, ObjectRejected, WatchRestarted
 from zenlead.kube.store import Change, Store, V
-from zenlead.kube.watch import Broken, Cursor, Event, Kind, Phase, Rejected, Remove, Swap, Upsert
+from zenlead.kube.supervise import ALIVE_S, alive
+from zenlead.kube.watch import TOO_NEW, Broken, Cursor, Event, Kind, Phase, Rejected, Remove, Swap, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -32,9 +33,13 @@ WATCH_GRACE_S = 5.0
 SHORT_WATCH_S = 1.0  # a server that ends watches sooner than this must not be asked again at once
 INITIAL_LIMIT_S = 120.0  # for a whole initial list by stream (some millions of objects); then pages
 INITIAL_IDLE_S = 10.0  # a server that pauses an initial list for this long ignores that it was asked for one
+QUESTION_LIMIT_S = 5.0  # for the version of a server that was away: the answer has one object
 RETRY_BASE_S = 0.1  # doubled with each failure in a row, with full jitter
 RETRY_CAP_S = 3.0  # a returned API server is noticed within this
 REFUSED_DELAY_S = 5.0  # after 403: permissions are mended by people
+LONGEST_RETRY_AFTER_S = (
+    60.0  # what a server may ask for; a number gone wrong must not end the watching for ever
+)
 UNAUTHORIZED_LIMIT_S = 5.0  # credentials that are refused for this long, fresh ones included, are wrong
 SLICE = 500  # changes of one full list that are handed on before other tasks get their turn
 
@@ -66,7 +71,7 @@ class Informer(Generic[V]):
         namespace: str | None = None,
         watch_timeout_s: float = WATCH_TIMEOUT_S,
         optional: bool = False,
-        beat: Callable[[], None] = lambda: None,
+        back: Callable[[], None] = lambda: None,
         notify: Callable[[KubeFact], None] = lambda _fact: None,
     ) -> None:
         self._api = api
@@ -75,7 +80,7 @@ class Informer(Generic[V]):
         self._on_change = on_change
         self._namespace = namespace
         self._watch_timeout_s = watch_timeout_s
-        self._beat = beat  # called at least once a watch, while the task is alive
+        self._back = back  # called when the server answers that did not
         self._notify = notify
         self._resource = kind.resource
         self._loop = asyncio.get_running_loop()
@@ -83,7 +88,13 @@ class Informer(Generic[V]):
         self._list_started = self._loop.time()
         self._mark = store.mark()
         self._unauthorized_since: float | None = None
-        self._waits = _waits()
+        self._ends_at = float("-inf")  # of the current watch, at the latest
+        self._absent = False  # no answer to the last request; a stream that was cut had one
+        self._opened = False  # whether the request under way has an answer
+        self._watching_since = float("inf")
+        # After no answer, and after one that is no help: when a server that was away for long says "too old",
+        # the full list must not wait for long.
+        self._absent_waits, self._refused_waits = _waits(), _waits()
         self.optional = optional  # others can work without what it knows
         self.synced = asyncio.Event()
         self.problem: str | None = f"{self.name}: the first list has not come yet"
@@ -103,7 +114,7 @@ class Informer(Generic[V]):
     async def run(self) -> None:
         """Follow the server for ever. Raises Unauthorized when the credentials stay refused."""
         while True:
-            self._beat()
+            alive()
             try:
                 await self._once()
             except ApiError as error:
@@ -111,7 +122,11 @@ class Informer(Generic[V]):
 
     async def _once(self) -> None:
         """One request to its end."""
+        self._opened = False
+        if self._absent and self._cursor.phase is Phase.WATCHING:
+            await self._ask_its_version()
         request = self._cursor.request()
+        self._watching_since = self._loop.time() if self._cursor.phase is Phase.WATCHING else float("inf")
         if self._cursor.at_start:
             self._mark = self._store.mark()
             self._list_started = self._loop.time()
@@ -121,6 +136,15 @@ class Informer(Generic[V]):
             body = await self._api.list(self._resource, self._namespace, request.query)
             await self._hand_on(self._cursor.page(body))
 
+    async def _ask_its_version(self) -> None:
+        question = self._cursor.question()
+        try:
+            async with asyncio.timeout(QUESTION_LIMIT_S):
+                body = await self._api.list(self._resource, self._namespace, question.query)
+        except TimeoutError:
+            raise Unreachable(f"the server did not say its version within {QUESTION_LIMIT_S:g} s") from None
+        self._cursor.answered(body)
+
     async def _follow(self, query: dict[str, str]) -> None:
         if self._cursor.phase is Phase.STREAMING:
             await self._follow_initial(query)
@@ -128,7 +152,8 @@ class Informer(Generic[V]):
         jitter = random.uniform(1 - WATCH_JITTER, 1 + WATCH_JITTER)  # noqa: S311 - guards nothing
         timeout_s = self._watch_timeout_s * jitter
         query["timeoutSeconds"] = str(int(timeout_s))
-        started = self._loop.time()
+        self._ends_at = self._loop.time() + timeout_s + WATCH_GRACE_S
+        alive(timeout_s + WATCH_GRACE_S)
         stream = self._api.watch(self._resource, self._namespace, query, deadline_s=timeout_s + WATCH_GRACE_S)
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
@@ -136,9 +161,9 @@ class Informer(Generic[V]):
         self._cursor.ended()
         self._heard_at = self._loop.time()
         self._notify(WatchRestarted(self._resource.plural, "ended", 0.0))
-        lived_s = self._loop.time() - started
+        lived_s = self._loop.time() - self._watching_since
         if lived_s < SHORT_WATCH_S:
-            await asyncio.sleep(max(next(self._waits), SHORT_WATCH_S - lived_s))
+            await asyncio.sleep(max(next(self._refused_waits), SHORT_WATCH_S - lived_s))
         else:
             self._well()  # a watch in which nothing happened is a good one too
 
@@ -164,7 +189,8 @@ class Informer(Generic[V]):
     async def _hand_on(self, events: list[Event[V]]) -> None:
         """Take events over into the store and tell the changes."""
         self._heard_at = self._loop.time()
-        self._beat()
+        self._opened = True
+        alive(max(ALIVE_S, self._ends_at - self._heard_at))
         for event in events:
             match event:
                 case Upsert(view=view):
@@ -196,9 +222,15 @@ class Informer(Generic[V]):
         self.synced.set()
 
     def _well(self) -> None:
+        """The stream is open. Only one that lasts makes the waits short again: to open it and to fail at once
+        must not become a hot loop."""
         if self.problem is not None or self._unauthorized_since is not None:
             self.problem = self._unauthorized_since = None
-        self._waits = _waits()
+        if self._absent:
+            self._absent = False
+            self._back()
+        if self._loop.time() - self._watching_since >= SHORT_WATCH_S:
+            self._absent_waits, self._refused_waits = _waits(), _waits()
 
     async def _recover(self, error: ApiError) -> None:
         """Wait as long as the error asks for; the cursor knows where to go on."""
@@ -215,13 +247,19 @@ class Informer(Generic[V]):
                 raise error
         else:
             self._unauthorized_since = None
+        alive(delay_s)
         await asyncio.sleep(delay_s)
 
     def _delay_s(self, error: ApiError) -> float:
-        delay_s = next(self._waits)
+        if isinstance(error, Unreachable) and TOO_NEW not in error.causes:
+            self._absent = self._absent or not self._opened
+            delay_s = next(self._absent_waits)
+        else:
+            self._absent_waits = _waits()
+            delay_s = next(self._refused_waits)
         if isinstance(error, Forbidden):
             delay_s = max(delay_s, REFUSED_DELAY_S)
-        return max(delay_s, error.retry_after_s or 0.0)
+        return max(delay_s, min(error.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
 
 
 def _waits() -> Generator[float, None, None]:

@@ -16,6 +16,7 @@ from zenlead.kube.facts import InformerSynced, KubeFact, ObjectRejected, WatchRe
 from zenlead.kube.informer import (
     INITIAL_IDLE_S,
     INITIAL_LIMIT_S,
+    LONGEST_RETRY_AFTER_S,
     REFUSED_DELAY_S,
     RETRY_BASE_S,
     RETRY_CAP_S,
@@ -96,7 +97,9 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def full(self) -> bool:
         """Whether it begins a full list."""
-        return "sendInitialEvents" in self.query or (not self.watch and "continue" not in self.query)
+        if self.watch:
+            return "sendInitialEvents" in self.query
+        return "continue" not in self.query and self.query.get("limit") != "1"
 
 
 class Server:
@@ -106,6 +109,8 @@ class Server:
         self._script = list(script)
         self._then = then
         self.requests: list[Request] = []
+        self.questions = 0
+        self.now_at = 1000  # its version, for who asks before a watch is resumed
         self.open = 0
 
     def _next(self, request: Request) -> ApiError | bytes | Chunks:
@@ -114,6 +119,9 @@ class Server:
         return self._script.pop(0) if self._script else self._then
 
     async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
+        if query.get("limit") == "1" and not isinstance((self._script or [self._then])[0], Unreachable):
+            self.questions += 1
+            return msgspec.json.encode({"metadata": {"resourceVersion": str(self.now_at)}, "items": []})
         step = self._next(Request(asyncio.get_running_loop().time(), False, dict(query)))
         await asyncio.sleep(0)
         if isinstance(step, ApiError):
@@ -133,6 +141,7 @@ class Server:
         assert isinstance(step, list), f"a watch was asked for, the script has {step!r}"
         self.open += 1
         try:
+            yield b""
             for chunk in step:
                 if isinstance(chunk, ApiError):
                     raise chunk
@@ -323,10 +332,75 @@ async def test_success_resets_the_waits() -> None:
     assert scene.waits()[good] <= RETRY_BASE_S
 
 
+async def test_a_stream_that_opens_and_fails_at_once_does_not_make_the_waits_short() -> None:
+    """A list that works and a watch that never does: no full list after the other without a wait."""
+    fails: list[Chunks] = [
+        [line("ERROR", {"code": 410})],
+        [line("ADDED", thing("b", 11)), Gone("m")],
+    ]
+    for fail in fails:
+        script = [step for _ in range(200) for step in (SYNC, fail)]
+        scene = await lived(Server(*script, then=QUIET), 60)
+        assert 10 < scene.fulls() < 60 / (RETRY_CAP_S / 2) * 1.5
+
+
+async def test_what_was_away_for_long_and_then_says_too_old_is_asked_for_the_list_soon() -> None:
+    script: list[ApiError | Chunks] = [SYNC, *[Unreachable("m")] * 40, [line("ERROR", {"code": 410})]]
+    again: Chunks = [line("ADDED", thing("b", 21)) + end_of_initial(30)]
+    scene = await lived(Server(*script, again, then=QUIET), 200)
+    relisted = [r for r in scene.server.requests if r.full][1]
+    gone = scene.server.requests[scene.server.requests.index(relisted) - 1]
+    assert relisted.at - gone.at <= RETRY_BASE_S
+    assert scene.fulls() == 2
+
+
+async def test_a_server_that_was_away_and_is_older_now_is_asked_for_the_list() -> None:
+    """It would take the watch from a version that it has not reached, and say nothing until it has."""
+    again: Chunks = [line("ADDED", thing("b", 4)) + end_of_initial(6)]
+    server = Server(SYNC, *[Unreachable("m")] * 5, again, then=QUIET)
+    server.now_at = 6
+    scene = await lived(server, 60)
+    assert scene.names() == ["b"]
+    assert (scene.fulls(), server.questions) == (2, 1)
+    assert scene.informer.problem is None
+
+
+@pytest.mark.parametrize("now_at", [10, 11, 1000])
+async def test_a_server_that_was_away_and_is_not_older_is_not_asked_for_the_list(now_at: int) -> None:
+    server = Server(SYNC, *[Unreachable("m")] * 5, then=QUIET)
+    server.now_at = now_at
+    scene = await lived(server, 60)
+    assert (scene.fulls(), server.questions) == (1, 1)
+
+
+async def test_a_stream_that_is_cut_is_resumed_without_a_question() -> None:
+    server = Server(SYNC, [Unreachable("cut")], then=QUIET)
+    scene = await lived(server, 60)
+    assert (scene.fulls(), server.questions) == (1, 0)
+
+
+async def test_that_the_server_is_back_is_told_once_and_before_anything_happens_there() -> None:
+    back: list[float] = []
+    server = Server(SYNC, *[Unreachable("m")] * 5, Gone("m"), SYNC, then=QUIET)
+    scene = Scene(server, back=lambda: back.append(asyncio.get_running_loop().time()))
+    async with running(scene):
+        await asyncio.sleep(15)
+        assert scene.informer.problem is None
+    assert len(back) == 1
+    assert back[0] == pytest.approx(server.requests[7].at)
+
+
 async def test_retry_after_is_honoured() -> None:
     scene = await lived(Server(SYNC, Throttled("m", status=429, retry_after_s=17.0), then=[20.0]), 30)
     assert scene.waits()[1] == pytest.approx(17.0)
     assert next(f.delay_s for f in scene.facts if isinstance(f, WatchRestarted)) == pytest.approx(17.0)
+
+
+@pytest.mark.parametrize("asked_s", [1e9, float("inf"), -5.0])
+async def test_retry_after_is_not_believed_without_bound(asked_s: float) -> None:
+    refused = Throttled("m", status=429, retry_after_s=asked_s)
+    scene = await lived(Server(SYNC, refused, then=[20.0]), 2 * LONGEST_RETRY_AFTER_S)
+    assert RETRY_BASE_S / 4 <= scene.waits()[1] <= LONGEST_RETRY_AFTER_S
 
 
 # --- permissions and credentials ----------------------------------------------------------------------------
@@ -347,13 +421,13 @@ async def test_a_missing_permission_is_named_backed_off_and_recovered_from() -> 
     assert scene.informer.problem is None
 
 
-async def test_a_problem_ends_with_a_quiet_watch_that_went_well() -> None:
+async def test_a_problem_ends_with_a_watch_that_is_open() -> None:
     """Nothing needs to happen in the cluster for a mended connection to count as mended."""
     scene = Scene(Server(SYNC, Unreachable("m"), then=[25.0]))
     async with running(scene):
-        await asyncio.sleep(10)
+        await asyncio.sleep(RETRY_BASE_S / 4)
         assert scene.informer.problem is not None
-        await asyncio.sleep(30)
+        await asyncio.sleep(RETRY_BASE_S)
         assert scene.informer.problem is None
 
 
