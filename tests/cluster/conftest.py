@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cluster.faultproxy import FaultProxy
+from tests.cluster.fixtures import LOGS
+from tests.cluster.zenlead_process import ZenleadProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.cluster.controlplane import ControlPlane
@@ -58,3 +61,29 @@ async def proxied(
     await recorder.wait_leader("web-leader", "web-0")
     await recorder.quiet(0.6)
     return pods
+
+
+@pytest.fixture(scope="module")
+def process_of_module(
+    controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ZenleadProcess]:
+    """One zenlead for all namespaces and all tests of a file: for those that neither stop nor break it."""
+    folder = tmp_path_factory.mktemp("everywhere")
+    process = ZenleadProcess(
+        controlplane.kubeconfig(folder / "kubeconfig"),
+        folder / "zenlead.log",
+        ("--watch-namespaces=", f"--leader-election-id=everywhere-{uuid.uuid4().hex[:8]}"),
+        {"POD_NAME": "everywhere", "POD_NAMESPACE": "default"},
+    )
+    yield process
+    process.close()
+
+
+@pytest.fixture
+async def everywhere(
+    request: pytest.FixtureRequest, process_of_module: ZenleadProcess, recorder: Recorder
+) -> ZenleadProcess:
+    """The zenlead of this test file, ready; the recorder is there first."""
+    request.node.stash.setdefault(LOGS, []).append(process_of_module.log)
+    await process_of_module.ready()
+    return process_of_module

@@ -6,6 +6,7 @@ the transition, and the recorder tells each transition once.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """One Event about the source Service; ``related`` is the pod that it is about, if any."""
+    """One Event about the source Service; ``related`` is the pod that it is about, if any. ``recurs``: when
+    it has gone and comes back, that is news again."""
 
     warning: bool
     reason: str
@@ -29,6 +31,7 @@ class Announcement(msgspec.Struct, frozen=True):
     note: str
     dedup: str
     related: PodView | None = None
+    recurs: bool = False
 
 
 _WHY = {
@@ -51,7 +54,8 @@ def warnings(desired: Desired, source_uid: str) -> list[Announcement]:
             "InvalidAnnotation",
             "Parse",
             f"{problem}; the default is used",
-            f"{source_uid}/InvalidAnnotation/{problem.annotation}={problem.value}",
+            f"{source_uid}/InvalidAnnotation/{problem.annotation}={_digest(problem.value)}",
+            recurs=not problem.pod,  # pods come and go, with the same words each time
         )
         for problem in problems_of(desired)
     ]
@@ -59,12 +63,18 @@ def warnings(desired: Desired, source_uid: str) -> list[Announcement]:
         told += [_passed_over(it, desired, source_uid) for it in _named(desired)]
     match desired:
         case Blocked(event=event, message=message) if event:
-            told.append(Announcement(True, event, "Refuse", message, f"{source_uid}/{event}/{message}"))
+            dedup = f"{source_uid}/{event}/{message}"
+            told.append(Announcement(True, event, "Refuse", message, dedup, recurs=True))
         case Serve(routing=routing) if routing is not Routing.LEADER_ELECTED:
             told.append(_no_leader(desired, source_uid))
         case _:
             pass
     return told
+
+
+def _digest(value: str) -> str:
+    """Stands for a value of whatever length."""
+    return hashlib.sha256(value.encode(errors="replace")).hexdigest()
 
 
 def _named(serve: Serve) -> list[PassedOver]:
@@ -83,8 +93,7 @@ def _no_leader(serve: Serve, source_uid: str) -> Announcement:
     name = serve.policy.leader_name
     if serve.routing is Routing.PAUSED:
         note = f"the routing of Service {name} is left as it is while {contract.PAUSED} is true"
-        dedup = f"{source_uid}/Paused/{name}/{serve.epoch}"
-        return Announcement(True, "Paused", "Pause", note, dedup)
+        return Announcement(True, "Paused", "Pause", note, f"{source_uid}/Paused/{name}", recurs=True)
     if serve.routing is Routing.PORT_UNRESOLVED and serve.unresolved is not None:
         reason = "NamedPortResolutionFailed"
         note = f"target port {serve.unresolved} resolves on no selected pod; Service {name} routes nowhere"

@@ -22,6 +22,7 @@ from zenlead.controller.facts import (
     ServiceState,
     WritePlanned,
 )
+from zenlead.controller.standing import Standing
 from zenlead.controller.strays import Strays
 from zenlead.kube.errors import NotFound
 from zenlead.kube.lane import Lane
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zenlead.controller.caches import Caches
-    from zenlead.lead.views import Key
+    from zenlead.lead.views import Key, PodView
 
 # A Service is made, then its slice, then both are dressed: four rounds. The others are for conflicts.
 MAX_ROUNDS = 8
@@ -95,6 +96,7 @@ class Reconciler:
         self._applier = Applier(caches, reads, listener, parallel=options.parallel)
         self._strays = Strays(reads, options.namespaces)
         self._told: set[Key] = set()  # Services whose state was told; each goes with its ServiceForgotten
+        self._standing = Standing()  # of the same Services
 
     def preempt(self, key: Key) -> None:
         """Something urgent came up: give up a routine write of that Service, if one is under way."""
@@ -103,6 +105,7 @@ class Reconciler:
     def forget_all(self) -> None:
         """Another replica tells the state of the Services now."""
         self._strays.new_term()
+        self._standing.forget_all()
         while self._told:
             self._listener.notify(ServiceForgotten(*self._told.pop()))
 
@@ -199,11 +202,13 @@ class Reconciler:
             self._strays.forget(key)
             if key in self._told and not done.more:
                 self._told.remove(key)
+                self._standing.forget(key)
                 notify(ServiceForgotten(*key))
             return
         self._told.add(key)
         if source is not None:
-            for announcement in announce.warnings(desired, source.uid):
+            warnings = announce.warnings(desired, source.uid)
+            for announcement in self._standing.named(key, warnings, self._wall()):
                 self._listener.announce(source, announcement)
         if isinstance(desired, Serve):
             done.wake_at = desired.wake_at
@@ -233,7 +238,7 @@ def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:
 
 
 def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
-    pod = serve.leader.pod if serve.leader else None
+    pod = _who_leads(seen, serve)
     said = seen.at_name.annotations.get(contract.LAST_SWITCH_TIME) if seen.at_name else None
     kept = serve.reason is None and pod is not None
     return ServiceState(
@@ -250,8 +255,15 @@ def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
     )
 
 
+def _who_leads(seen: Snapshot, serve: Serve) -> PodView | None:
+    if not serve.policy.paused:
+        return serve.leader.pod if serve.leader else None
+    pod = seen.routed_pod  # whoever should lead does not
+    return pod if pod is not None and pod.uid == serve.routed.uid else None
+
+
 def _sticky(serve: Serve) -> str:
-    if not serve.policy.sticky or not serve.routed.uid:
+    if not serve.policy.sticky or not serve.routed.uid or serve.policy.paused:
         return ""
     return "miss" if serve.reason not in (None, Reason.ELECTED) else "hit"
 

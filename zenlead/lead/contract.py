@@ -64,6 +64,7 @@ SERVICE_TYPES = ("ClusterIP", "Headless", "NodePort", "LoadBalancer")
 # The API server allows 256 KiB of annotations for each object; the rest is for zenlead's own and others'.
 MAX_EXTRA_BYTES = 240 * 1024
 PLAIN_KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+MAX_SHOWN = 100  # characters of a value in a message; an Event has room for 1024 bytes in all
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -101,7 +102,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         whose = f" of pod {self.pod}" if self.pod else ""
-        return f"annotation {self.annotation}{whose}: {self.value!r} is not valid, allowed: {self.allowed}"
+        shown = self.value if len(self.value) <= MAX_SHOWN else self.value[:MAX_SHOWN] + "…"
+        return f"annotation {self.annotation}{whose}: {shown!r} is not valid, allowed: {self.allowed}"
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -112,3 +112,22 @@ def test_a_withdrawal_says_why() -> None:
     assert "opted out" in announce.withdrawn(Absent(), "web-leader", "u").note
     assert announce.created(serve(snapshot(LED)), "u").reason == "LeaderServiceCreated"
     assert led_by(LED)[contract.EPOCH] == "1"
+
+
+def test_a_pause_is_one_piece_of_news_whoever_would_lead() -> None:
+    source = service(annotations={contract.PAUSED: "true"})
+    (before,) = announce.warnings(serve(snapshot(LED, NEXT, led=LED, source=source)), "uid")
+    (after,) = announce.warnings(serve(snapshot(NEXT, led=LED, source=source)), "uid")
+    assert before == after
+    assert before.recurs
+
+
+def test_the_words_about_a_value_fit_into_an_event_whatever_its_length() -> None:
+    source = service(annotations={contract.STRATEGY: "x" * 100_000})
+    (said,) = announce.warnings(serve(snapshot(LED, source=source)), "uid")
+    assert len(said.note) < 500
+    assert len(said.dedup) < 200
+    assert said.note.endswith("random; the default is used")
+    other = service(annotations={contract.STRATEGY: "x" * 100_001})
+    (changed,) = announce.warnings(serve(snapshot(LED, source=other)), "uid")
+    assert changed.dedup != said.dedup
