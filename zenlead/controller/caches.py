@@ -17,10 +17,11 @@ from zenlead.lead import contract
 from zenlead.lead.desired import Snapshot
 from zenlead.lead.routed import read_routed
 from zenlead.lead.select import selected
+from zenlead.lead.views import ServiceView
 
 if TYPE_CHECKING:
     from zenlead.kube.lru import AsyncLRU
-    from zenlead.lead.views import Key, NodeView, PodView, ServiceView, SliceView
+    from zenlead.lead.views import Key, NodeView, PodView, SliceView
 
 
 def is_source(view: ServiceView) -> bool:
@@ -45,9 +46,17 @@ def _claims(view: ServiceView) -> Iterable[Key]:
     return ((view.namespace, leader_name(view)),) if is_source(view) else ()
 
 
-def _for_source(view: ServiceView | SliceView) -> Iterable[Key]:
+def source_of(view: ServiceView | SliceView) -> Key | None:
+    """The Service that an object of ours is for: as its label says; without, whose owner it has."""
     name = view.labels.get(contract.SOURCE_SERVICE)
-    return ((view.namespace, name),) if name else ()
+    if not name and isinstance(view, ServiceView) and is_managed(view) and view.owner is not None:
+        name = view.owner.name
+    return (view.namespace, name) if name else None
+
+
+def _for_source(view: ServiceView | SliceView) -> Iterable[Key]:
+    key = source_of(view)
+    return (key,) if key is not None else ()
 
 
 def _owner(view: SliceView) -> Iterable[Key]:
@@ -87,6 +96,10 @@ class Caches:
         sources = {view.key for view in self.services if is_source(view)}
         owned = (key for view in (*self.services, *self.slices) for key in _for_source(view))
         return sources.union(owned)
+
+    def untouched(self) -> bool:
+        """Whether there is nothing that we, or who had the Lease before us, may have made."""
+        return not len(self.slices) and not any(is_managed(view) for view in self.services)
 
     async def load_index(self, namespace: str) -> NamespaceIndex:
         """The loader behind the cache of selector indexes."""
@@ -169,11 +182,6 @@ class Selectors:
         except TimeoutError:
             return False
         return True
-
-    def sizes(self) -> dict[str, int]:
-        """Indexed Services by namespace."""
-        known = {namespace: self._cache.peek(namespace) for namespace in self.hits | self.misses}
-        return {namespace: len(index) if index is not None else 0 for namespace, index in known.items()}
 
     def sweep(self, idle_s: float) -> None:
         """Drop the indexes that no worker has asked for in ``idle_s`` seconds, and the counts of namespaces

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from zenlead.controller.caches import Caches, Selectors, is_managed, is_source, leader_name
+from zenlead.controller.caches import Caches, Selectors, is_managed, is_source, leader_name, source_of
 from zenlead.kube.lane import Lane
 from zenlead.lead import contract
 from zenlead.lead.views import Key
@@ -41,8 +41,8 @@ class Trigger:
                 _add(keys, view.key, lane)
                 for rival in self._claimants(view.namespace, leader_name(view)):
                     _add(keys, rival, Lane.ROUTINE)
-            elif is_managed(view) and (source := view.labels.get(contract.SOURCE_SERVICE)):
-                _add(keys, (view.namespace, source), Lane.ROUTINE)
+            elif is_managed(view) and (key := source_of(view)) is not None:
+                _add(keys, key, Lane.ROUTINE)
             # Whoever wants this name for its leader Service may get it, or lose it, now.
             for claimant in self._claimants(*view.key):
                 _add(keys, claimant, Lane.ROUTINE)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zenlead.controller.apply import Preempted, Stranger
+from zenlead.controller.apply import NAMESPACE_TERMINATING, Preempted, Stranger
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.reconcile import Unsettled
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
+from zenlead.kube.supervise import alive, at_rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
     from zenlead.kube.queue import WorkQueue
     from zenlead.lead.views import Key
 
-NAMESPACE_TERMINATING = "NamespaceTerminating"
+# After an outage the passes that failed meanwhile are made within this time, not all at the same moment.
+HASTEN_WITHIN_S = 2.0
+# Writes that fail for this long, all of them, are the server's fault; one that succeeds then ends it for all.
+OUTAGE_S = 5.0
+# A slice that is not ours is not watched either: so often it is seen whether it still is in the way.
+STRANGER_AGAIN_S = 10.0
 URGENT_TRIES = 3  # passes in a row that may fail in the urgent lane: some 0.4 s of backoff in all
 
 
@@ -62,6 +68,7 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
         self._seen_at: dict[Key, float] = {}  # when a key was first asked for; emptied when it is taken
+        self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._under_way = 0  # passes
         self._idle = asyncio.Event()  # set while there are none
         self._idle.set()
@@ -95,6 +102,11 @@ class Workers:
         self._leading.clear()
         self._rooms.reconciler.forget_all()
 
+    def back(self) -> None:
+        """The API server answers again: what failed while it did not need not wait for its turn."""
+        self._failing_since = None
+        self._queue.hasten(HASTEN_WITHIN_S)
+
     async def idle(self) -> None:
         """Return once no pass is under way."""
         await self._idle.wait()
@@ -106,6 +118,7 @@ class Workers:
     async def routine(self) -> None:
         holds_credit = False
         while True:
+            at_rest()
             await self._leading.wait()
             if not holds_credit:
                 await self._rooms.lanes.credit()
@@ -116,6 +129,7 @@ class Workers:
 
     async def _take(self, lane: Lane) -> Key | None:
         while True:
+            at_rest()
             await self._leading.wait()
             key = await self._queue.get((lane,))
             if key is None or self._leading.is_set():
@@ -126,6 +140,7 @@ class Workers:
     async def _work(self, key: Key, lane: Lane) -> bool:
         """One pass and what follows from it. Returns whether it wrote nothing."""
         started = self._loop.time()
+        alive()
         self._under_way += 1
         self._idle.clear()
         seen_at = self._seen_at.pop(key, started)
@@ -159,9 +174,11 @@ class Workers:
                 self._queue.add(key, Lane.ROUTINE)
             if done.look_after_s is not None:
                 self._queue.add(key, Lane.ROUTINE, after_s=done.look_after_s)
+            self.enqueue(dict.fromkeys(done.others, Lane.ROUTINE))
             if done.wake_at is not None:
                 self._queue.add(key, Lane.URGENT, after_s=max(0.0, done.wake_at - self._wall()))
             fact = msgspec.structs.replace(fact, writes=done.writes)
+            self._wrote(done.writes)
             return done.writes == 0
         finally:
             self._under_way -= 1
@@ -182,9 +199,21 @@ class Workers:
             failing=self._queue.failures(key) > 0,
         )
 
+    def _wrote(self, writes: int) -> None:
+        if not writes:
+            return
+        since, self._failing_since = self._failing_since, None
+        if since is not None and self._loop.time() - since > OUTAGE_S:
+            self.back()
+
     def _failed(self, fact: Reconciled, key: Key, lane: Lane, error: Exception) -> Reconciled:
         if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.causes:
             return msgspec.structs.replace(fact, result="dropped")  # nothing can be made there any more
+        if isinstance(error, Stranger):
+            self._queue.add(key, Lane.ROUTINE, after_s=STRANGER_AGAIN_S)
+            return msgspec.structs.replace(fact, result="error", error_type="Stranger", error=str(error))
+        if self._failing_since is None:
+            self._failing_since = self._loop.time()
         # An API server that fails for long is not asked at the urgent lane's pace for ever.
         patient = self._queue.failures(key) >= URGENT_TRIES
         self._queue.retry(key, Lane.ROUTINE if patient else lane)

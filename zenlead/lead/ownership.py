@@ -28,6 +28,17 @@ def owned(service: ServiceView | None, source: ServiceView) -> bool:
     )
 
 
+def orphaned(service: ServiceView, source: ServiceView) -> bool:
+    """Whether a Service is what an earlier life of ``source`` left behind: our label, and an owner of that
+    name with another UID. Two Services never have one name at a time, so that owner is gone."""
+    return (
+        service.labels.get(contract.MANAGED_BY) == contract.MANAGER
+        and service.owner is not None
+        and (service.owner.kind, service.owner.name) == ("Service", source.name)
+        and service.owner.uid != source.uid
+    )
+
+
 def labelled(observed: SliceView) -> bool:
     """Whether a slice has a managed-by label of ours; one of the two may have been edited away."""
     return contract.MANAGER in (

@@ -47,9 +47,10 @@ def _by_slice(observed: SliceView, pods: tuple[PodView, ...]) -> Routed:
     endpoint = observed.endpoints[0]
     if endpoint.target_uid:
         return Routed(endpoint.target_uid, endpoint.target_name, epoch_of(observed.annotations))
-    # A slice without targetRef (an older writer's): the pod that has the address. On the host's network
-    # several may have it; then one is as good as another, as long as it is always the same.
-    pod = best(pod for pod in pods if set(pod.ips) & set(endpoint.addresses))
+    # A slice without a target's UID (an older writer's): the pod that has the address. On the host's network
+    # several may have it; then the one that is named, or one as good as another that is always the same.
+    there = [pod for pod in pods if set(pod.ips) & set(endpoint.addresses)]
+    pod = next((pod for pod in there if pod.name == endpoint.target_name), best(there))
     uid, name = (pod.uid, pod.name) if pod else ("", endpoint.target_name)
     return Routed(uid, name, epoch_of(observed.annotations))
 

@@ -26,6 +26,16 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
     uid: str
 
 
+class Copies(msgspec.Struct, frozen=True, gc=False):
+    """Names of the labels and annotations that whoever made an object took from another one."""
+
+    labels: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+
+
+NO_COPIES = Copies()
+
+
 class PortName(msgspec.Struct, frozen=True, gc=False):
     """A named container port: what a named targetPort can resolve to."""
 
@@ -103,6 +113,7 @@ class ServiceView(msgspec.Struct, frozen=True, gc=False):
     ip_families: tuple[str, ...] = ()
     ip_family_policy: str | None = None
     conditions: tuple[Condition, ...] = ()
+    copies: Copies = NO_COPIES  # only of a leader Service that was made by the Go zen-lead
 
     @property
     def key(self) -> Key:
@@ -147,6 +158,7 @@ class SliceView(msgspec.Struct, frozen=True, gc=False):
     ports: tuple[SlicePort, ...]
     owner: Owner | None = None
     terminating: bool = False
+    copies: Copies = NO_COPIES  # only of one that was made by the Go zen-lead
 
     @property
     def key(self) -> Key:

@@ -15,11 +15,14 @@ from typing import Any
 import msgspec
 
 from zenlead.lead import contract
+from zenlead.lead.copies import copies
 from zenlead.lead.shared import SHARED
 from zenlead.lead.views import (
     FINISHED_PHASES,
+    NO_COPIES,
     NO_LABELS,
     Condition,
+    Copies,
     EndpointView,
     Labels,
     NodeView,
@@ -61,6 +64,17 @@ class WireMeta(msgspec.Struct, rename="camel"):
             if reference.controller:
                 return Owner(reference.kind or "", reference.name or "", reference.uid or "")
         return None
+
+
+class _WireManagedMeta(WireMeta, rename="camel"):
+    """ObjectMeta of the kinds that zenlead writes."""
+
+    managed_fields: msgspec.Raw = msgspec.Raw()
+
+    def copies(self) -> Copies:
+        """What was copied onto it, as long as it has no epoch: that is written by zenlead alone."""
+        made_by_us = contract.EPOCH in (self.annotations or ())
+        return NO_COPIES if made_by_us else copies(self.managed_fields)
 
 
 class _WireContainerPort(msgspec.Struct, rename="camel"):
@@ -183,7 +197,7 @@ class _WireServiceStatus(msgspec.Struct):
 
 
 class WireService(msgspec.Struct):
-    metadata: WireMeta
+    metadata: _WireManagedMeta
     spec: _WireServiceSpec | None = None
     status: _WireServiceStatus | None = None
 
@@ -213,6 +227,7 @@ class WireService(msgspec.Struct):
             ip_families=tuple(sys.intern(family) for family in spec.ip_families or ()),
             ip_family_policy=spec.ip_family_policy,
             conditions=tuple(status.conditions or ()) if managed else (),
+            copies=meta.copies() if managed else NO_COPIES,
         )
 
 
@@ -265,7 +280,7 @@ class _WireSlicePort(msgspec.Struct, rename="camel"):
 
 
 class WireSlice(msgspec.Struct, rename="camel"):
-    metadata: WireMeta
+    metadata: _WireManagedMeta
     address_type: str = ""
     endpoints: list[_WireEndpoint] | None = None
     ports: list[_WireSlicePort] | None = None
@@ -286,6 +301,7 @@ class WireSlice(msgspec.Struct, rename="camel"):
             ),
             owner=meta.owner(),
             terminating=meta.deletion_timestamp is not None,
+            copies=meta.copies(),
         )
 
 

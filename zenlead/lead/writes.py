@@ -140,9 +140,11 @@ def _must_recreate(service: ServiceView, serve: Serve) -> bool:
 def _diff_service(service: ServiceView, serve: Serve) -> list[Write]:
     metadata: Json = {}
     spec: Json = {}
-    if labels := {k: v for k, v in service_labels(serve).items() if service.labels.get(k) != v}:
+    wanted = dict.fromkeys(service.copies.labels) | service_labels(serve)
+    if labels := {k: v for k, v in wanted.items() if service.labels.get(k) != v}:
         metadata["labels"] = labels
-    wanted = service_annotations(serve, service.annotations)
+    stale = (key for key in service.copies.annotations if key not in contract.LEADER_ANNOTATIONS)
+    wanted = dict.fromkeys(stale) | service_annotations(serve, service.annotations)
     if annotations := {k: v for k, v in wanted.items() if service.annotations.get(k) != v}:
         metadata["annotations"] = annotations
     source = serve.source
@@ -203,14 +205,15 @@ def _diff_slice(observed: SliceView | None, wanted: Json, serve: Serve, index: i
         return [] if observed.terminating else [_delete(Target.SLICES, observed)]
     body: Json = {}
     metadata: Json = {}
-    if observed.endpoints != ((serve.leader.endpoints[index],) if serve.leader else ()):
+    if observed.endpoints != serve.endpoints(index):
         body["endpoints"] = wanted["endpoints"]
     if observed.ports != serve.ports:
         body["ports"] = wanted["ports"]
     urgent = bool(body)
     labels = wanted["metadata"]["labels"]
-    if any(observed.labels.get(key) != value for key, value in labels.items()):
-        metadata["labels"] = labels
+    stale = dict.fromkeys(observed.copies.labels)
+    if stale.keys() - labels.keys() or any(observed.labels.get(k) != v for k, v in labels.items()):
+        metadata["labels"] = stale | labels
     # The trigger time rides along with a change of routing; alone it is no news.
     if urgent or observed.annotations.get(contract.EPOCH) != str(serve.epoch):
         metadata["annotations"] = wanted["metadata"]["annotations"]

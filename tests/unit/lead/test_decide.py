@@ -26,6 +26,7 @@ from zenlead.lead.desired import Absent, Blocked, Routed, Snapshot, problems_of
 from zenlead.lead.ownership import owned
 from zenlead.lead.routed import epoch_of, read_routed
 from zenlead.lead.views import Owner, PodView
+from zenlead.lead.writes import diff
 
 LED = pod("web-0", age=2000)
 NEXT = pod("web-1", age=1000, ips=["10.1.0.11"])
@@ -343,7 +344,6 @@ def test_when_the_first_is_out_the_second_takes_over() -> None:
     [
         leader(labels=None),
         leader(labels={contract.MANAGED_BY: "helm", contract.SOURCE_SERVICE: "web"}),
-        leader(owner="uid-of-an-earlier-web"),
         msgspec.structs.replace(leader(), owner=None),
         msgspec.structs.replace(leader(), owner=Owner("Deployment", "web", "uid-svc-web")),
         service("web-leader"),
@@ -354,6 +354,15 @@ def test_a_stranger_at_the_leader_name_is_left_alone(stranger: Any) -> None:
     blocked = refused(snapshot(LED, at_name=stranger))
     assert (blocked.event, blocked.withdraw) == ("LeaderServiceConflict", False)
     assert "web-leader" in blocked.message
+
+
+def test_what_an_earlier_life_left_is_waited_for_without_a_word() -> None:
+    orphan = leader(owner="uid-of-an-earlier-web")
+    assert not owned(orphan, service())
+    seen = snapshot(LED, at_name=orphan, services=(orphan,))
+    blocked = refused(seen)
+    assert (blocked.event, blocked.withdraw) == ("", False)
+    assert diff(seen, blocked) == []
 
 
 @pytest.mark.parametrize(
