@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zenlead.observe.metrics import Build, Metrics
+from zenlead.observe.metrics import Metrics, families
+from zenlead.observe.rooms import Build
 from zenlead.observe.scrape import Scrape
 from zenlead.settings import KNOBS
 
@@ -44,17 +45,22 @@ def metrics_table() -> str:
     return table(("Metric", "Type", "Labels", "What it tells"), sorted(set(_metrics())))
 
 
-def _metrics() -> Iterator[tuple[str, str, str, str]]:
+def _metrics() -> Iterator[tuple[str, ...]]:
+    for family in families():
+        yield _metric(family.name, family.kind, family.labels, family.about)
     metrics = Metrics(build=Build(version=""), now=time.time, monotonic=time.monotonic)
-    Scrape(metrics, SCRAPE_TIMEOUT_S).close()  # adds its own
+    Scrape(metrics, SCRAPE_TIMEOUT_S)  # adds its own
     # The library tells names and types to everybody, and the labels of a metric without samples to nobody.
     registry: Any = metrics.registry
     for collector in registry._collector_to_names:
-        for family in collector.collect():
-            labels: Any = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
-            name = family.name + ("_total" if family.type == "counter" else "")
-            listed = ", ".join(f"`{label}`" for label in labels) or "none"
-            yield f"`{name}`", family.type, listed, family.documentation
+        for found in collector.collect():
+            labels: Any = getattr(found, "_labelnames", None) or getattr(collector, "_labelnames", ())
+            name = found.name + ("_total" if found.type == "counter" else "")
+            yield _metric(name, found.type, labels, found.documentation)
+
+
+def _metric(name: str, kind: str, labels: Iterable[str], about: str) -> tuple[str, ...]:
+    return f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels) or "none", about
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -78,6 +78,9 @@ class Settings:
     metrics_collection_timeout_seconds: int = knob(
         "5", whole(1, 300), SERVING, "a scrape of /metrics that takes longer is answered with 503"
     )
+    metrics_per_service: bool = knob(
+        "true", parse_bool, SERVING, "series for each Service; else for each namespace, and fewer"
+    )
 
     leader_elect: bool = knob("true", parse_bool, ELECTION, "only the replica that holds the Lease writes")
     leader_election_id: str = knob(

@@ -47,6 +47,7 @@ CONTRACT_DEFAULTS = {
     "log-format": "auto",
     "dry-run": "false",
     "write-conditions": "true",
+    "metrics-per-service": "true",
 }
 
 

@@ -1,17 +1,18 @@
 """Gauges that are worked out when somebody looks: what is true of each Service, and the state of the rooms.
 
-Knows the last statement about each Service and how to ask the rooms. Refuses to keep a series of its own:
-what is not in the statement is not in the answer, so nothing has to be removed. The rule not to break:
-``collect`` may run in another thread, so it reads only what ``sample`` put aside on the loop's thread.
+Knows how to ask: the last statement about a Service, the sums of a namespace, the rooms. Refuses to keep any
+number of its own, so nothing has to be removed. The rule not to break: asking about one owner is cheap, and
+nobody is asked to sum over all Services.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from zenlead.observe.families import Family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from zenlead.controller.facts import ServiceState
+    from zenlead.observe.families import Kind
+    from zenlead.observe.series import OfNamespace, OfService
 
 PREFIX = "zen_lead_"
-_SERVICE = ("namespace", "service")
+SERVICE = ("namespace", "service")
+NAMESPACE = ("namespace",)
 
 
 class CacheStats(NamedTuple):
@@ -32,144 +36,155 @@ class CacheStats(NamedTuple):
     misses: int
 
 
+def _no_cache(namespace: str) -> CacheStats | None:
+    del namespace
+    return None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Rooms:
-    """How to ask the running rooms; each is called on the loop's thread once per scrape and must be cheap."""
+    """How to ask the running rooms; each is called on the loop's thread in every scrape and must be cheap."""
 
     queue_depth: Callable[[], Mapping[str, int]] = dict  # by lane: keys that wait
     queue_retries: Callable[[], Mapping[str, int]] = dict  # by lane, ever
     longest_pass_s: Callable[[], float] = float  # how long the oldest running pass has been at it
-    caches: Callable[[], Mapping[str, CacheStats]] = dict  # by namespace
+    cache: Callable[[str], CacheStats | None] = _no_cache  # of one namespace, if it has one
     informer_silence_s: Callable[[], Mapping[str, float]] = (
         dict  # by resource: since the last event or bookmark
     )
 
 
-class _Known(NamedTuple):
-    state: ServiceState
-    unavailable_s: float  # without a leader, up to `since`
-    since: float | None  # start of the time without a leader that runs now
+class Moment(NamedTuple):
+    """When the scrape began: Unix seconds, and seconds of the clock that time without a leader runs on."""
+
+    now: float
+    monotonic: float
 
 
-class _Sample(NamedTuple):
-    services: tuple[_Known, ...] = ()
-    monotonic: float = 0.0
-    now: float = 0.0
-    depth: Mapping[str, int] = {}
-    retries: Mapping[str, int] = {}
-    longest_pass_s: float = 0.0
-    caches: Mapping[str, CacheStats] = {}
-    silence_s: Mapping[str, float] = {}
+class OfServices(NamedTuple):
+    """A family about Services. ``of_service`` gives the value, None for no series; ``of_namespace`` stands in
+    where Services have no series of their own."""
+
+    family: Family
+    of_service: Callable[[ServiceState, OfService, Moment], float | None]
+    of_namespace: Callable[[OfNamespace, Moment], float | None]
 
 
-class Gauges:
-    """A collector for a registry. ``now`` is Unix seconds, ``monotonic`` any steady seconds."""
+class OfNamespaces(NamedTuple):
+    """A family with one series for each namespace that has Services."""
 
-    def __init__(self, rooms: Rooms, now: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    family: Family
+    value: Callable[[OfNamespace], float]
+
+
+class OfCaches(NamedTuple):
+    """A family with one series for each namespace that has a cache, too."""
+
+    family: Family
+    value: Callable[[CacheStats], float]
+
+
+def _family(name: str, about: str, labels: tuple[str, ...], kind: Kind = "gauge") -> Family:
+    return Family(PREFIX + name, kind, about, labels)
+
+
+def _age(since: float | None, moment: Moment) -> float | None:
+    return None if since is None else round(max(0.0, moment.now - since), 3)
+
+
+def _unavailable_s(_: ServiceState, of: OfService, moment: Moment) -> float:
+    running_s = 0.0 if of.since is None else moment.monotonic - of.since
+    return round(of.unavailable_s + running_s, 3)
+
+
+def _no_sum(_: OfNamespace, __: Moment) -> None:
+    """An age of many leaders together says nothing."""
+
+
+OF_SERVICES = (
+    OfServices(
+        _family("leader_duration_seconds", "Age of this leadership.", SERVICE),
+        lambda state, _, moment: _age(state.leader_since, moment),
+        _no_sum,
+    ),
+    OfServices(
+        _family("leader_pod_age_seconds", "Age of the leader pod.", SERVICE),
+        lambda state, _, moment: _age(state.leader_pod_created, moment),
+        _no_sum,
+    ),
+    OfServices(
+        _family("pods_available", "Pods that are fit to lead.", SERVICE),
+        lambda state, _, __: state.pods_available,
+        lambda of, _: of.pods_available,
+    ),
+    OfServices(
+        _family("leader_stable", "1: the leader is fit and nothing is left to write.", SERVICE),
+        lambda state, _, __: state.stable,
+        lambda of, _: of.stable,
+    ),
+    OfServices(
+        _family("leader_service_without_endpoints", "1: the leader Service routes nowhere.", SERVICE),
+        lambda state, _, __: not state.leader,
+        lambda of, _: of.leaderless,
+    ),
+    OfServices(
+        _family("paused", "1: the Service is paused and its slice left as it is.", SERVICE),
+        lambda state, _, __: state.paused,
+        lambda of, _: of.paused,
+    ),
+    OfServices(
+        _family("unavailable_seconds_total", "Time without a leader.", SERVICE, "counter"),
+        _unavailable_s,
+        lambda of, moment: round(of.leaderless_s_at(moment.monotonic), 3),
+    ),
+)
+OF_NAMESPACES = (
+    OfNamespaces(
+        _family("leader_services_total", "Leader Services that exist.", NAMESPACE),
+        lambda of: of.leader_services,
+    ),
+    OfNamespaces(
+        _family("endpointslices_total", "EndpointSlices of leader Services.", NAMESPACE),
+        lambda of: of.slices,
+    ),
+)
+OF_CACHES = (
+    OfCaches(
+        _family("cache_size", "Entries of the index from pods to Services.", NAMESPACE),
+        lambda cache: cache.size,
+    ),
+    OfCaches(
+        _family("cache_hits_total", "Look-ups that the index answered.", NAMESPACE, "counter"),
+        lambda cache: cache.hits,
+    ),
+    OfCaches(
+        _family("cache_misses_total", "Look-ups that had to load.", NAMESPACE, "counter"),
+        lambda cache: cache.misses,
+    ),
+)
+
+
+class RoomGauges:
+    """A collector for a registry: the families that are about the process as a whole."""
+
+    def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._now = now
-        self._monotonic = monotonic
-        self._known: dict[tuple[str, str], _Known] = {}  # drained by forget
-        self._sample = _Sample()
 
     def __repr__(self) -> str:
-        return f"<Gauges services={len(self._known)} sampled={len(self._sample.services)}>"
-
-    def state(self, state: ServiceState) -> None:
-        """Replace what was said of that Service."""
-        key = (state.namespace, state.service)
-        before = self._known.get(key)
-        moment = self._monotonic()
-        spent = before.unavailable_s if before else 0.0
-        if before and before.since is not None:
-            spent += moment - before.since
-        self._known[key] = _Known(state, spent, None if state.leader else moment)
-
-    def forget(self, namespace: str, service: str) -> None:
-        """That Service is no longer ours."""
-        self._known.pop((namespace, service), None)
-
-    def sample(self) -> None:
-        """Put aside what ``collect`` will tell. To be called on the thread that runs the rooms."""
-        rooms = self._rooms
-        self._sample = _Sample(
-            tuple(self._known.values()),
-            self._monotonic(),
-            self._now(),
-            rooms.queue_depth(),
-            rooms.queue_retries(),
-            rooms.longest_pass_s(),
-            rooms.caches(),
-            rooms.informer_silence_s(),
-        )
+        return f"<RoomGauges {self._rooms!r}>"
 
     def collect(self) -> Iterator[Metric]:
         """The families, as prometheus_client asks for them."""
-        sample = self._sample
-        yield from _of_services(sample)
-        yield from _of_namespaces(sample)
-        yield from _of_rooms(sample)
-
-
-def _of_services(sample: _Sample) -> Iterator[Metric]:
-    def gauge(name: str, about: str, value: Callable[[ServiceState], float | None]) -> Metric:
-        family = GaugeMetricFamily(PREFIX + name, about, labels=_SERVICE)
-        for known in sample.services:
-            found = value(known.state)
-            if found is not None:
-                family.add_metric((known.state.namespace, known.state.service), found)
-        return family
-
-    def age(since: float | None) -> float | None:
-        return None if since is None else max(0.0, sample.now - since)
-
-    yield gauge("leader_duration_seconds", "Age of this leadership.", lambda s: age(s.leader_since))
-    yield gauge("leader_pod_age_seconds", "Age of the leader pod.", lambda s: age(s.leader_pod_created))
-    yield gauge("pods_available", "Pods that are fit to lead.", lambda s: s.pods_available)
-    yield gauge("leader_stable", "1: the leader is fit and nothing is left to write.", lambda s: s.stable)
-    yield gauge(
-        "leader_service_without_endpoints", "1: the leader Service routes nowhere.", lambda s: not s.leader
-    )
-    yield gauge("paused", "1: the Service is paused and its slice left as it is.", lambda s: s.paused)
-    lost = CounterMetricFamily(PREFIX + "unavailable_seconds", "Time without a leader.", labels=_SERVICE)
-    for state, spent, since in sample.services:
-        running = 0.0 if since is None else sample.monotonic - since
-        lost.add_metric((state.namespace, state.service), spent + running)
-    yield lost
-
-
-def _of_namespaces(sample: _Sample) -> Iterator[Metric]:
-    services: Counter[str] = Counter()
-    slices: Counter[str] = Counter()
-    for known in sample.services:
-        services[known.state.namespace] += 1
-        slices[known.state.namespace] += known.state.endpoint_slices
-    yield _gauge("leader_services_total", "Leader Services that exist.", "namespace", services)
-    yield _gauge("endpointslices_total", "EndpointSlices of leader Services.", "namespace", slices)
-    caches = {namespace: stats for namespace, stats in sample.caches.items() if namespace in services}
-    sizes = {namespace: stats.size for namespace, stats in caches.items()}
-    yield _gauge("cache_size", "Entries of the index from pods to Services.", "namespace", sizes)
-    hits = CounterMetricFamily(
-        PREFIX + "cache_hits", "Look-ups that the index answered.", labels=["namespace"]
-    )
-    misses = CounterMetricFamily(PREFIX + "cache_misses", "Look-ups that had to load.", labels=["namespace"])
-    for namespace, stats in caches.items():
-        hits.add_metric((namespace,), stats.hits)
-        misses.add_metric((namespace,), stats.misses)
-    yield hits
-    yield misses
-
-
-def _of_rooms(sample: _Sample) -> Iterator[Metric]:
-    yield _gauge("workqueue_depth", "Services that wait for a worker.", "lane", sample.depth)
-    retries = CounterMetricFamily(PREFIX + "workqueue_retries", "Services queued again.", labels=["lane"])
-    for lane, times in sample.retries.items():
-        retries.add_metric((lane,), times)
-    yield retries
-    about = "How long the oldest running pass has been at it."
-    yield GaugeMetricFamily(PREFIX + "workqueue_longest_running_seconds", about, sample.longest_pass_s)
-    about = "Time since an informer last heard from the API server."
-    yield _gauge("informer_last_event_age_seconds", about, "resource", sample.silence_s)
+        rooms = self._rooms
+        yield _gauge("workqueue_depth", "Services that wait for a worker.", "lane", rooms.queue_depth())
+        retries = CounterMetricFamily(PREFIX + "workqueue_retries", "Services queued again.", labels=["lane"])
+        for lane, times in rooms.queue_retries().items():
+            retries.add_metric((lane,), times)
+        yield retries
+        about = "How long the oldest running pass has been at it."
+        yield GaugeMetricFamily(PREFIX + "workqueue_longest_running_seconds", about, rooms.longest_pass_s())
+        about = "Time since an informer last heard from the API server."
+        yield _gauge("informer_last_event_age_seconds", about, "resource", rooms.informer_silence_s())
 
 
 def _gauge(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -13,7 +13,7 @@ import errno
 import http
 import socket
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -46,12 +46,20 @@ class Request(NamedTuple):
         return word in urllib.parse.parse_qs(self.query, keep_blank_values=True)
 
 
+class Pieces(NamedTuple):
+    """A body that is made while it is sent; ``length`` is that of all pieces together, in bytes."""
+
+    length: int
+    pieces: Iterable[bytes]
+
+
 class Response(NamedTuple):
-    """An answer, as plain text unless said otherwise."""
+    """An answer, as plain text unless said otherwise. ``encoding`` as Content-Encoding names it."""
 
     status: int
-    body: bytes
+    body: bytes | Pieces
     content_type: str = "text/plain; charset=utf-8"
+    encoding: str = ""
 
 
 class Refused(Exception):
@@ -142,7 +150,9 @@ class Server:
         except Refused as refused:
             response, with_body, keep = _refusal(refused.status), True, False
         async with asyncio.timeout(WRITE_TIMEOUT_S):
-            writer.write(_render(response, keep=keep, with_body=with_body))
+            writer.write(_head(response, keep=keep))
+            if with_body:
+                await _send(writer, response.body)
             await writer.drain()
         return keep
 
@@ -188,19 +198,31 @@ def _refusal(status: int) -> Response:
     return Response(status, f"{http.HTTPStatus(status).phrase}\n".encode())
 
 
-def _render(response: Response, *, keep: bool, with_body: bool) -> bytes:
+async def _send(writer: asyncio.StreamWriter, body: bytes | Pieces) -> None:
+    if isinstance(body, bytes):
+        writer.write(body)
+        return
+    for piece in body.pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)  # to a client that reads fast there is never anything to wait for
+
+
+def _head(response: Response, *, keep: bool) -> bytes:
+    body = response.body
     lines = [
         f"HTTP/1.1 {response.status} {http.HTTPStatus(response.status).phrase}",
         f"Content-Type: {response.content_type}",
-        f"Content-Length: {len(response.body)}",
+        f"Content-Length: {len(body) if isinstance(body, bytes) else body.length}",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
         f"Connection: {'keep-alive' if keep else 'close'}",
     ]
+    if response.encoding:
+        lines.append(f"Content-Encoding: {response.encoding}")
     if response.status == 405:
         lines.append("Allow: GET, HEAD")
-    head = "\r\n".join(lines).encode("ascii") + _END_OF_HEAD
-    return head + response.body if with_body else head
+    return "\r\n".join(lines).encode("ascii") + _END_OF_HEAD
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:

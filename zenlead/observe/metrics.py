@@ -1,44 +1,127 @@
-"""The metrics: facts come in, Prometheus families count them.
+"""The metrics: facts come in, series count them.
 
-Knows the names, labels and buckets that dashboards rely on. Refuses to know how facts come about, and to
-steer anything. The rule not to break: facts alone feed metrics, and a name never changes its meaning.
+Knows the names, labels and buckets of what is about Services and namespaces; rooms.py has the rest. Refuses
+to know how facts come about, and to steer anything. The rule not to break: facts alone feed metrics, and a
+name never changes its meaning.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from typing import TYPE_CHECKING
 
 from zenlead.controller import facts as service
 from zenlead.kube import facts as kube
-from zenlead.observe.gauges import PREFIX, Gauges, Rooms
-from zenlead.observe.series import NO_NAMESPACE, Series
+from zenlead.observe.exposition import Exposition
+from zenlead.observe.families import Counting, Family, Layout, Ledger, Slot
+from zenlead.observe.gauges import (
+    NAMESPACE,
+    OF_CACHES,
+    OF_NAMESPACES,
+    OF_SERVICES,
+    PREFIX,
+    SERVICE,
+    Moment,
+    Rooms,
+)
+from zenlead.observe.rooms import FAST_BUCKETS_S, SLOW_BUCKETS_S, Build, RoomMetrics
+from zenlead.observe.series import Books
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Fact = service.ControllerFact | kube.KubeFact
 
-FAST_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # passes and caches
-SLOW_BUCKETS_S = (*FAST_BUCKETS_S, 10.0)  # API calls and failovers, which may wait for a server
-
 SUCCESS = "success"
 FIRST_ELECTION = "elected"  # the reason of a leader after none; not a failover
+FAILOVER_REASONS = (
+    "notReady",
+    "terminating",
+    "noIP",
+    "deleted",
+    "finished",
+    "deselected",
+    "portUnresolved",
+    "preempted",
+)
+METRICS_COLLECTION = "metrics_collection"  # the operation of a scrape that took too long
+CACHE_UPDATE = "cache_update"  # and of an index that could not be filled in time
 _LANES_OF_THE_CONTROLLER = frozenset({"urgent", "routine"})
-_SERVICE = ("namespace", "service")
 
 
-class Build(NamedTuple):
-    """What ``build_info`` tells."""
+def _counter(name: str, about: str, owner: Sequence[str], *labels: str) -> Family:
+    return Family(PREFIX + name, "counter", about, owner, labels)
 
-    version: str
-    commit: str = "unknown"
-    build_date: str = "unknown"
+
+def _histogram(
+    name: str, about: str, owner: Sequence[str], *labels: str, buckets: Sequence[float] = FAST_BUCKETS_S
+) -> Family:
+    return Family(PREFIX + name, "histogram", about, owner, labels, buckets=buckets)
+
+
+PASSES = _counter("reconciliations_total", "Passes over a Service.", SERVICE, "result")
+PASS_S = _histogram("reconciliation_duration_seconds", "Time that a pass took.", SERVICE, "result")
+PASS_ERRORS = _counter("reconciliation_errors_total", "Passes that failed.", SERVICE, "error_type")
+FAILOVERS = _counter("failover_count_total", "Changes of leader.", SERVICE, "reason")
+FAILOVER_S = _histogram(
+    "failover_latency_seconds",
+    "From the change being seen to the write being accepted.",
+    SERVICE,
+    "reason",
+    buckets=SLOW_BUCKETS_S,
+)
+SELECTIONS = _counter("leader_selection_attempts_total", "Passes that looked for a leader.", SERVICE)
+KEPT = _counter("sticky_leader_hits_total", "Passes that kept the leader.", SERVICE)
+CHOSEN = _counter("sticky_leader_misses_total", "Passes that had to choose a leader.", SERVICE)
+UNRESOLVED = _counter(
+    "port_resolution_failures_total", "Ports that resolve on no candidate.", SERVICE, "port_name"
+)
+CALL_S = _histogram(
+    "api_call_duration_seconds",
+    "Time of a call of the API server; of a write, retries included.",
+    SERVICE,
+    "operation",
+    "result",
+    buckets=SLOW_BUCKETS_S,
+)
+SLICE_ERRORS = _counter("endpoint_write_errors_total", "Slice writes that failed.", SERVICE)
+RETRIES = _counter(
+    "retry_attempts_total", "Attempts that failed and are tried again.", SERVICE, "operation", "attempt"
+)
+RETRIED = _counter("retry_success_after_retry_total", "Operations that needed a retry.", SERVICE, "operation")
+TIMEOUTS = _counter("timeout_occurrences_total", "Operations that hit their limit.", NAMESPACE, "operation")
+CACHE_S = _histogram("cache_update_duration_seconds", "Time to load an index entry.", NAMESPACE)
+
+COUNTED = (
+    *(PASSES, PASS_S, PASS_ERRORS, FAILOVERS, FAILOVER_S, SELECTIONS, KEPT, CHOSEN, UNRESOLVED),
+    *(CALL_S, SLICE_ERRORS, RETRIES, RETRIED, TIMEOUTS, CACHE_S),
+)
+"""The families that facts count; those of gauges.py are asked for."""
+
+# What begins at nought: a rate or an increase over a series that begins at one does not see that one. It is
+# done where the labels are known beforehand and one occurrence matters.
+SERVICE_ZEROS = Layout.of(
+    (
+        *(FAILOVERS.slot(reason) for reason in FAILOVER_REASONS),
+        *(PASSES.slot(result) for result in (SUCCESS, "error")),
+        *(family.slot() for family in (SELECTIONS, KEPT, CHOSEN, SLICE_ERRORS)),
+    )
+)
+NAMESPACE_ZEROS = Layout.of((TIMEOUTS.slot(CACHE_UPDATE),))
+
+
+def families() -> Iterator[Family]:
+    """All families about Services and namespaces."""
+    yield from COUNTED
+    yield from (entry.family for entry in OF_SERVICES)
+    yield from (entry.family for entry in (*OF_NAMESPACES, *OF_CACHES))
 
 
 class Metrics:
-    """``observe`` takes each fact; ``registry`` is what a scrape reads, after ``sample``."""
+    """``observe`` takes each fact; ``text`` is what a scrape sends.
+
+    Without ``per_service``, series are about namespaces, and histograms about the whole. ``now`` is Unix
+    seconds, ``monotonic`` any steady seconds.
+    """
 
     def __init__(
         self,
@@ -47,208 +130,104 @@ class Metrics:
         now: Callable[[], float],
         monotonic: Callable[[], float],
         rooms: Rooms | None = None,
+        per_service: bool = True,
     ) -> None:
-        # A third of the text of a scrape, and no rule or dashboard reads it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
-        self.registry = CollectorRegistry()
-        self._series = Series(monotonic)
-        self._gauges = Gauges(rooms or Rooms(), now, monotonic)
-        self.registry.register(self._gauges)
-        self._declare_passes()
-        self._declare_requests()
-        self._declare_rooms()
-        info = self._gauge("build_info", "What this is; always 1.", Build._fields)
-        info.labels(*build).set(1)
+        rooms = rooms or Rooms()
+        self._now = now
+        self._monotonic = monotonic
+        self._rooms = RoomMetrics(build, rooms)
+        self.registry = self._rooms.registry
+        self._books = Books(monotonic, (SERVICE_ZEROS, NAMESPACE_ZEROS), per_service=per_service)
+        self._exposition = Exposition(self.registry, COUNTED, self._books, rooms)
 
     def __repr__(self) -> str:
-        return f"<Metrics {self._series!r} {self._gauges!r}>"
+        return f"<Metrics {self._books!r}>"
 
-    def sample(self) -> None:
-        """Put aside the state of the rooms for the next scrape; to be called on the loop's thread."""
-        self._gauges.sample()
+    def pieces(self, *, openmetrics: bool = False) -> Iterator[str]:
+        """The text of a scrape in small pieces, each some microseconds of work; on the loop's thread."""
+        moment = Moment(self._now(), self._monotonic())
+        return self._exposition.pieces(moment, openmetrics=openmetrics)
 
-    def timeouts(self, operation: str) -> Counter:
+    def timeouts(self, operation: str) -> Counting:
         """The count of time-outs of an operation that belongs to no namespace."""
-        return self._series.child(self._timeouts, NO_NAMESPACE, operation)
+        return Counting(self._books.nobody, TIMEOUTS.slot(operation))
 
     def observe(self, fact: Fact) -> None:
         """Count one fact. Never fails, never waits."""
-        match fact:
-            case (
-                service.Reconciled()
-                | service.ServiceState()
-                | service.LeaderMoved()
-                | service.PortUnresolved()
-                | service.WriteDone()
-                | service.WritePlanned()
-                | service.ServiceForgotten()
-                | service.TimedOut()
-            ):
-                self._observe_service(fact)
-            case _:
-                self._observe_kube(fact)
-
-    def _observe_service(self, fact: service.ControllerFact) -> None:
         match fact:
             case service.Reconciled():
                 self._pass(fact)
             case service.ServiceState():
                 self._state(fact)
-            case service.LeaderMoved() if fact.reason != FIRST_ELECTION:
-                self._count(self._failovers, fact, fact.reason)
-                self._time(self._failover_s, fact, fact.latency_s, fact.reason)
             case service.LeaderMoved():
-                pass  # a first election; the state that follows tells the rest
+                if fact.reason != FIRST_ELECTION:  # the state that follows tells the rest of that
+                    self._count(fact, FAILOVERS.slot(fact.reason))
+                    self._time(fact, FAILOVER_S.slot(fact.reason), fact.latency_s)
             case service.PortUnresolved():
-                self._count(self._unresolved, fact, fact.port_name)
+                self._count(fact, UNRESOLVED.slot(fact.port_name))
             case service.WriteDone():
-                self._time(self._call_s, fact, fact.seconds, f"{fact.verb}_{fact.resource}", fact.result)
+                self._time(fact, CALL_S.slot(f"{fact.verb}_{fact.resource}", fact.result), fact.seconds)
                 if fact.resource == "endpointslices" and fact.result != SUCCESS:
-                    self._count(self._endpoint_errors, fact)
+                    self._count(fact, SLICE_ERRORS.slot())
             case service.WritePlanned():
                 pass  # nothing happened
             case service.ServiceForgotten():
-                self._gauges.forget(fact.namespace, fact.service)
-                self._series.forget(fact.namespace, fact.service)
+                self._books.forget(fact.namespace, fact.service)
             case service.TimedOut():
-                owner = self._series.namespace(fact.namespace)
-                self._series.child(self._timeouts, owner, fact.operation).inc()
+                self._of_namespace(fact.namespace).add(TIMEOUTS.slot(fact.operation))
+            case _:
+                self._observe_kube(fact)
 
     def _observe_kube(self, fact: kube.KubeFact) -> None:
         match fact:
             case kube.RequestDone():
                 self._request(fact)
             case kube.RetryScheduled():
-                self._count(self._retries, fact, fact.operation, str(fact.attempt))
+                self._count(fact, RETRIES.slot(fact.operation, str(fact.attempt)))
             case kube.RetrySucceeded():
-                self._count(self._retried, fact, fact.operation)
-            case kube.WatchRestarted():
-                self._watch_restarts.labels(fact.resource, fact.reason).inc()
-            case kube.InformerSynced():
-                self._syncs.labels(fact.resource).inc()
-            case kube.ObjectRejected():
-                self._rejected.labels(fact.resource).inc()
-            case kube.ElectionChanged():
-                self._is_leader.set(fact.is_leader)
-            case kube.LeaseFailed():
-                self._lease_failures.labels("true" if fact.refused else "false").inc()
-            case kube.TaskRestarted():
-                self._task_restarts.labels(fact.task).inc()
+                self._count(fact, RETRIED.slot(fact.operation))
             case kube.CacheLoaded():
-                namespace = fact.key.partition("/")[0]
-                if self._series.has_services(namespace):
-                    self._series.child(self._cache_s, (namespace,)).observe(fact.seconds)
-            case kube.EventDropped():
-                self._events_dropped.labels(fact.why).inc()
+                ledger = self._books.namespace(fact.key.partition("/")[0])
+                if ledger is not None:
+                    ledger.observe(CACHE_S.slot(), fact.seconds)
+            case _:
+                self._rooms.observe(fact)
 
     def _pass(self, fact: service.Reconciled) -> None:
-        self._count(self._passes, fact, fact.result)
-        self._time(self._pass_s, fact, fact.seconds, fact.result)
-        self._wait_s.labels(fact.lane).observe(fact.waited_s)
+        self._rooms.waited(fact.lane, fact.waited_s)
+        if not (fact.writes or fact.result != SUCCESS or self._books.knows(fact.namespace, fact.service)):
+            return  # it found that the Service is none of ours
+        self._count(fact, PASSES.slot(fact.result))
+        self._time(fact, PASS_S.slot(fact.result), fact.seconds)
         if fact.result == "error":
-            self._count(self._pass_errors, fact, fact.error_type or "unknown")
+            self._count(fact, PASS_ERRORS.slot(fact.error_type or "unknown"))
 
     def _state(self, fact: service.ServiceState) -> None:
-        self._series.revive(fact.namespace, fact.service)
-        self._gauges.state(fact)
-        if not fact.sticky:
-            return
-        self._count(self._selections, fact)
-        self._count(self._kept if fact.sticky == "hit" else self._chosen, fact)
+        self._books.state(fact)
+        if fact.sticky:
+            self._count(fact, SELECTIONS.slot())
+            self._count(fact, (KEPT if fact.sticky == "hit" else CHOSEN).slot())
 
     def _request(self, fact: kube.RequestDone) -> None:
         if fact.verb not in {"get", "list", "watch"} and fact.result == SUCCESS:
-            self._writes.labels(fact.resource, fact.verb, fact.lane).inc()
+            self._rooms.written(fact.resource, fact.verb, fact.lane)
         if fact.lane not in _LANES_OF_THE_CONTROLLER:  # those are timed by WriteDone, which knows the Service
-            self._call_s.labels("", "", f"{fact.verb}_{fact.resource}", fact.result).observe(fact.seconds)
+            slot = CALL_S.slot(f"{fact.verb}_{fact.resource}", fact.result)
+            self._books.nobody.observe(slot, fact.seconds)
 
-    def _count(self, family: Counter, about: _AboutService, *labels: str) -> None:
-        owner = self._series.service(about.namespace, about.service)
-        if owner is not None:
-            self._series.child(family, owner, *labels).inc()
+    def _of_namespace(self, namespace: str) -> Ledger:
+        """The namespace's ledger; one without Services shares that of none."""
+        return self._books.namespace(namespace) or self._books.nobody
 
-    def _time(self, family: Histogram, about: _AboutService, seconds: float, *labels: str) -> None:
-        owner = self._series.service(about.namespace, about.service)
-        if owner is not None:
-            self._series.child(family, owner, *labels).observe(seconds)
+    def _count(self, about: _AboutService, slot: Slot) -> None:
+        ledger = self._books.counts(about.namespace, about.service)
+        if ledger is not None:
+            ledger.add(slot)
 
-    def _declare_passes(self) -> None:
-        counter, fast, slow = self._counter, FAST_BUCKETS_S, SLOW_BUCKETS_S
-        self._passes = counter("reconciliations_total", "Passes over a Service.", (*_SERVICE, "result"))
-        self._pass_s = self._histogram(
-            "reconciliation_duration_seconds", "Time that a pass took.", (*_SERVICE, "result"), fast
-        )
-        self._pass_errors = counter(
-            "reconciliation_errors_total", "Passes that failed.", (*_SERVICE, "error_type")
-        )
-        self._failovers = counter("failover_count_total", "Changes of leader.", (*_SERVICE, "reason"))
-        self._failover_s = self._histogram(
-            "failover_latency_seconds",
-            "From the change being seen to the write being accepted.",
-            (*_SERVICE, "reason"),
-            slow,
-        )
-        self._selections = counter(
-            "leader_selection_attempts_total", "Passes that looked for a leader.", _SERVICE
-        )
-        self._kept = counter("sticky_leader_hits_total", "Passes that kept the leader.", _SERVICE)
-        self._chosen = counter("sticky_leader_misses_total", "Passes that had to choose a leader.", _SERVICE)
-        self._unresolved = counter(
-            "port_resolution_failures_total", "Ports that resolve on no candidate.", (*_SERVICE, "port_name")
-        )
-
-    def _declare_requests(self) -> None:
-        counter = self._counter
-        self._call_s = self._histogram(
-            "api_call_duration_seconds",
-            "Time of a call of the API server; of a write, retries included.",
-            (*_SERVICE, "operation", "result"),
-            SLOW_BUCKETS_S,
-        )
-        self._writes = counter("writes_total", "Writes accepted.", ("resource", "verb", "lane"))
-        self._endpoint_errors = counter("endpoint_write_errors_total", "Slice writes that failed.", _SERVICE)
-        self._retries = counter(
-            "retry_attempts_total",
-            "Attempts that failed and are tried again.",
-            (*_SERVICE, "operation", "attempt"),
-        )
-        self._retried = counter(
-            "retry_success_after_retry_total", "Operations that needed a retry.", (*_SERVICE, "operation")
-        )
-        self._timeouts = counter(
-            "timeout_occurrences_total", "Operations that hit their limit.", ("namespace", "operation")
-        )
-
-    def _declare_rooms(self) -> None:
-        counter = self._counter
-        self._cache_s = self._histogram(
-            "cache_update_duration_seconds", "Time to load an index entry.", ("namespace",), FAST_BUCKETS_S
-        )
-        self._wait_s = self._histogram(
-            "workqueue_latency_seconds", "From being due to being taken.", ("lane",), SLOW_BUCKETS_S
-        )
-        self._is_leader = self._gauge("leader_election_is_leader", "1: this replica holds the Lease.", ())
-        self._lease_failures = counter("lease_failures_total", "Lease requests that failed.", ("refused",))
-        self._watch_restarts = counter(
-            "watch_restarts_total", "Watches connected again.", ("resource", "reason")
-        )
-        self._syncs = counter("informer_syncs_total", "Full lists taken in.", ("resource",))
-        self._rejected = counter(
-            "objects_rejected_total", "Objects that could not be decoded.", ("resource",)
-        )
-        self._task_restarts = counter(
-            "task_restarts_total", "Core tasks that died and were restarted.", ("task",)
-        )
-        self._events_dropped = counter("events_dropped_total", "Kubernetes Events not written.", ("why",))
-
-    def _counter(self, name: str, about: str, labels: Sequence[str]) -> Counter:
-        return Counter(PREFIX + name, about, labels, registry=self.registry)
-
-    def _gauge(self, name: str, about: str, labels: Sequence[str]) -> Gauge:
-        return Gauge(PREFIX + name, about, labels, registry=self.registry)
-
-    def _histogram(self, name: str, about: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
-        return Histogram(PREFIX + name, about, labels, buckets=buckets, registry=self.registry)
+    def _time(self, about: _AboutService, slot: Slot, seconds: float) -> None:
+        ledger = self._books.times(about.namespace, about.service)
+        if ledger is not None:
+            ledger.observe(slot, seconds)
 
 
 _AboutService = (

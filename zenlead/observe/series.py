@@ -1,98 +1,176 @@
-"""Children of metric families, kept by the Service they speak of, so that they go when it goes.
+"""Who owns series: every Service, every namespace with Services, and nobody. They go when their owner goes.
 
-Knows owners and labels. Refuses to know what is measured. The rule not to break: whatever has a Service in
-its labels is made here, and nothing is made for a Service that has just been forgotten (its last pass may
-still be reporting), or its series would stay for ever.
+Knows owners and what was last said of each. Refuses to know what is counted. The rule not to break: whatever
+has a Service or a namespace in its labels is kept here, and nothing is kept for a Service that has just been
+forgotten (its last pass may still be reporting), or its series would stay for ever.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Histogram
+import msgspec
+
+from zenlead.observe.families import EMPTY, Layout, Ledger, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-Family = TypeVar("Family", Counter, Histogram)
-Owner = tuple[str, ...]  # (namespace, service), or (namespace,) for what a namespace owns
-
-NOBODY: Owner = ("", "")  # what is not about one Service; its series are few and stay
-NO_NAMESPACE: Owner = ("",)
+    from zenlead.controller.facts import ServiceState
 
 # Reports on a forgotten Service may trail by a write with its retries; a minute is many times that.
 FORGOTTEN_FOR_S = 60.0
+NO_SERVICE = 'namespace="",service=""'  # labels of what is not about one Service; its series are few and stay
+NO_NAMESPACE = 'namespace=""'
 
 
-class Series:
-    """Labelled children by owner. Every family given to ``child`` has the owner's labels first."""
+class OfService(msgspec.Struct, gc=False):
+    """What is known of one Service. There may be very many, hence no garbage collection: it has no cycles."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    labels: str
+    ledger: Ledger | None  # None: the namespace counts for it
+    state: ServiceState | None = None
+    unavailable_s: float = 0.0  # without a leader, up to `since`
+    since: float | None = None  # start of the time without a leader that runs now
+
+
+class OfNamespace(msgspec.Struct):
+    """A namespace, its Services, and sums over what was last said of them."""
+
+    name: str
+    labels: str
+    ledger: Ledger
+    services: dict[str, OfService] = {}  # drained by forget
+    told: int = 0  # Services with a state
+    leader_services: int = 0
+    slices: int = 0
+    pods_available: int = 0
+    stable: int = 0
+    paused: int = 0
+    leaderless: int = 0
+    leaderless_s: float = 0.0  # of all Services, those that are gone too, up to `counted_at`
+    counted_at: float = 0.0
+
+    def add(self, state: ServiceState, sign: int, moment: float) -> None:
+        """Let ``state`` count (``sign`` 1) or count no more (-1)."""
+        self.leaderless_s = self.leaderless_s_at(moment)
+        self.counted_at = moment
+        self.told += sign
+        self.leader_services += sign * state.leader_services
+        self.slices += sign * state.endpoint_slices
+        self.pods_available += sign * state.pods_available
+        self.stable += sign * state.stable
+        self.paused += sign * state.paused
+        self.leaderless += sign * (not state.leader)
+
+    def leaderless_s_at(self, moment: float) -> float:
+        """Seconds without a leader, summed over the Services. Never falls."""
+        return self.leaderless_s + self.leaderless * (moment - self.counted_at)
+
+
+class Books:
+    """All owners. ``zeros``: the series of a Service and of a namespace that begin at nought, before anything
+    happened. Without ``per_service``, namespaces count for their Services, and nobody times them."""
+
+    def __init__(
+        self, monotonic: Callable[[], float], zeros: tuple[Layout, Layout], *, per_service: bool
+    ) -> None:
         self._monotonic = monotonic
-        self._children: dict[Owner, dict[tuple[Any, ...], Any]] = {}  # drained by forget
-        self._services: dict[str, set[str]] = {}  # by namespace, never empty sets; drained by forget
-        self._forgotten: dict[
-            Owner, float
-        ] = {}  # until when, oldest first; drained by _is_forgotten and forget
+        self.per_service = per_service
+        self._of_service, of_namespace = zeros
+        self._of_namespace = (
+            of_namespace if per_service else Layout.of((*of_namespace.slots, *self._of_service.slots))
+        )
+        self.nobody = Ledger(EMPTY)
+        self._namespaces: dict[str, OfNamespace] = {}  # never one without Services; drained by forget
+        self._forgotten: dict[tuple[str, str], float] = {}  # until when, oldest first; drained by forget
 
     def __repr__(self) -> str:
-        series = sum(map(len, self._children.values()))
-        return f"<Series owners={len(self._children)} series={series} forgotten={len(self._forgotten)}>"
+        services = sum(len(namespace.services) for namespace in self._namespaces.values())
+        return (
+            f"<Books namespaces={len(self._namespaces)} services={services} forgotten={len(self._forgotten)}>"
+        )
 
-    def service(self, namespace: str, service: str) -> Owner | None:
-        """The owner of what is told about a Service; None when it was forgotten a moment ago."""
+    def counts(self, namespace: str, service: str) -> Ledger | None:
+        """Where counters of a Service are kept; None when it was forgotten a moment ago."""
         if not service:
-            return NOBODY
-        owner = (namespace, service)
-        if self._is_forgotten(owner):
+            return self.nobody
+        if self._is_forgotten((namespace, service)):
             return None
-        self._services.setdefault(namespace, set()).add(service)
-        return owner
+        home = self._namespace(namespace)
+        found = home.services.get(service) or self._open(home, service)
+        return found.ledger or home.ledger
 
-    def namespace(self, namespace: str) -> Owner:
-        """The owner of what is told about a namespace; one without Services shares the series of none."""
-        return (namespace,) if namespace in self._services else NO_NAMESPACE
+    def times(self, namespace: str, service: str) -> Ledger | None:
+        """Where histograms of a Service are kept; None when it was forgotten a moment ago."""
+        counts = self.counts(namespace, service)
+        return counts if counts is None or self.per_service else self.nobody
 
-    def has_services(self, namespace: str) -> bool:
-        """True while a Service of that namespace has series."""
-        return namespace in self._services
+    def namespace(self, namespace: str) -> Ledger | None:
+        """Where a namespace's own series are kept; None when no Service of it is known."""
+        found = self._namespaces.get(namespace)
+        return None if found is None else found.ledger
 
-    def child(self, family: Family, owner: Owner, *labels: str) -> Family:
-        """The child of ``family`` with the owner's labels and then ``labels``; made on first use."""
-        children = self._children.setdefault(owner, {})
-        key = (family, *labels)
-        found: Family | None = children.get(key)
-        if found is None:
-            found = children[key] = family.labels(*owner, *labels)
-        return found
+    def knows(self, namespace: str, service: str) -> bool:
+        """True when something was told about that Service."""
+        home = self._namespaces.get(namespace)
+        return home is not None and service in home.services
 
-    def revive(self, namespace: str, service: str) -> None:
-        """A statement about a Service shows that it is opted in, forgotten a moment ago or not."""
-        self._forgotten.pop((namespace, service), None)
-        self._services.setdefault(namespace, set()).add(service)
+    def state(self, state: ServiceState) -> None:
+        """Replace what was said of a Service. It shows that it is opted in, forgotten a moment ago or not."""
+        self._forgotten.pop((state.namespace, state.service), None)
+        home = self._namespace(state.namespace)
+        found = home.services.get(state.service) or self._open(home, state.service)
+        moment = self._monotonic()
+        if found.state is not None:
+            home.add(found.state, -1, moment)
+        home.add(state, 1, moment)
+        if found.since is not None:
+            found.unavailable_s += moment - found.since
+        found.since = None if state.leader else moment
+        found.state = state
 
     def forget(self, namespace: str, service: str) -> None:
-        """Remove every series of a Service, and those of its namespace when it was the last one there."""
-        now = self._monotonic()
-        owner = (namespace, service)
-        self._forgotten.pop(owner, None)
-        self._forgotten[owner] = now + FORGOTTEN_FOR_S
-        while self._forgotten and (oldest := next(iter(self._forgotten))) and self._forgotten[oldest] <= now:
+        """Drop all of a Service, and what its namespace has when it was the last one there."""
+        now, key = self._monotonic(), (namespace, service)
+        self._forgotten.pop(key, None)
+        self._forgotten[key] = now + FORGOTTEN_FOR_S
+        while (oldest := next(iter(self._forgotten))) and self._forgotten[oldest] <= now:
             del self._forgotten[oldest]
-        self._remove(owner)
-        services = self._services.get(namespace, set())
-        services.discard(service)
-        if not services:
-            self._services.pop(namespace, None)
-            self._remove((namespace,))
+        home = self._namespaces.get(namespace)
+        if home is None:
+            return
+        found = home.services.pop(service, None)
+        if found is not None and found.state is not None:
+            home.add(found.state, -1, now)
+        if not home.services:
+            del self._namespaces[namespace]
 
-    def _remove(self, owner: Owner) -> None:
-        for family, *labels in self._children.pop(owner, {}):
-            family.remove(*owner, *labels)
+    def namespaces(self) -> Iterator[OfNamespace]:
+        """All namespaces with Services, as they are now: they may come and go while the caller is at it."""
+        yield from tuple(self._namespaces.values())
 
-    def _is_forgotten(self, owner: Owner) -> bool:
-        until = self._forgotten.get(owner)
+    def services(self) -> Iterator[OfService]:
+        """All Services, likewise."""
+        for namespace in self.namespaces():
+            yield from tuple(namespace.services.values())
+
+    def _namespace(self, name: str) -> OfNamespace:
+        found = self._namespaces.get(name)
+        if found is None:
+            labels = f'namespace="{escaped(name)}"'
+            found = self._namespaces[name] = OfNamespace(name, labels, Ledger(self._of_namespace))
+        return found
+
+    def _open(self, home: OfNamespace, service: str) -> OfService:
+        labels = f'{home.labels},service="{escaped(service)}"'
+        ledger = Ledger(self._of_service) if self.per_service else None
+        found = home.services[service] = OfService(labels, ledger)
+        return found
+
+    def _is_forgotten(self, key: tuple[str, str]) -> bool:
+        until = self._forgotten.get(key)
         if until is None or until > self._monotonic():
             return until is not None
-        del self._forgotten[owner]
+        del self._forgotten[key]
         return False

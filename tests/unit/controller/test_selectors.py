@@ -205,7 +205,6 @@ async def test_hits_and_misses_are_counted_and_drained() -> None:
     for _ in range(3):
         await rooms.selectors.load("t1")
     assert (rooms.selectors.misses, rooms.selectors.hits) == ({"t1": 1}, {"t1": 2})
-    assert rooms.selectors.sizes() == {"t1": 1}
     rooms.selectors.sweep(3600)
     assert rooms.selectors.misses == {"t1": 1}
     rooms.put(service("web", annotations={contract.ENABLED: "no"}))
