@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from zenlead.kube.resources import ENDPOINT_SLICES, EVENTS, SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.cluster.client import KubeClient, Object
     from zenlead.kube.resources import Resource
@@ -50,9 +50,11 @@ class Revision(NamedTuple):
 class Recorder:
     """Watches one namespace from ``start`` until ``stop``."""
 
-    def __init__(self, client: KubeClient, namespace: str) -> None:
+    def __init__(self, client: KubeClient, namespace: str, also: Sequence[Resource] = ()) -> None:
+        """``also``: kinds that are recorded besides slices, Services and Events."""
         self._client = client
         self._namespace = namespace
+        self._recorded = (*RECORDED, *also)
         self._tasks: list[asyncio.Task[None]] = []
         self._news = asyncio.Condition()
         self.log: list[Revision] = []
@@ -62,7 +64,7 @@ class Recorder:
 
     async def start(self) -> None:
         """Returns when nothing can be missed any more."""
-        for resource in RECORDED:
+        for resource in self._recorded:
             listed = await self._client.list(resource, self._namespace)
             for item in listed["items"]:
                 await self._keep("ADDED", resource, item)
@@ -96,6 +98,7 @@ class Recorder:
 
     async def _keep(self, kind: str, resource: Resource, body: Object) -> None:
         at = asyncio.get_running_loop().time()
+        body["metadata"].pop("managedFields", None)  # two thirds of the bytes, and nobody asks
         self.log.append(Revision(at, kind, resource.plural, body["metadata"]["name"], body))
         async with self._news:
             self._news.notify_all()

@@ -1,0 +1,96 @@
+"""Whether Events were told on transitions only: how many there could be, and how many there were.
+
+Knows which reason stands for which transition. Refuses to match an Event to its transition: fewer are fine,
+since they are told at a bounded pace and once for several occurrences; more are spam.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.cluster.history import Fact, Service, Slice, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.cluster.history import Seen
+    from tests.cluster.worldview import Worldview
+
+# What an Event of a reason tells of; all others tell of an annotation that somebody set.
+TRANSITIONS = {
+    "LeaderServiceCreated": "created",
+    "LeaderRoutingAvailable": "available",
+    "LeaderChanged": "changed",
+    "NoReadyPods": "lost",
+    "NoPodsFound": "lost",
+    "EndpointSliceDeleted": "withdrawn",
+}
+ANNOTATED = "annotated"
+
+
+class EventCount:
+    """``step`` counts transitions by source, ``tell`` Events."""
+
+    def __init__(self) -> None:
+        self._happened: Counter[tuple[str, str]] = Counter()  # (source, transition)
+        self._told: dict[str, Told] = {}  # by name of the Event, in its last state
+        self._any_pods: dict[str, bool] = {}  # by source
+
+    def __repr__(self) -> str:
+        return f"EventCount({self._happened.total()} transitions, {len(self._told)} Events)"
+
+    def tell(self, told: Told) -> None:
+        if told.reason:
+            self._told[told.name] = told
+
+    def step(self, seen: Seen, previous: Fact | None, sources: Iterable[str], world: Worldview) -> None:
+        """Counts what a change makes worth an Event; ``sources`` are concerned by it."""
+        fact = seen.fact
+        match fact, previous:
+            case Slice(source=source), Slice() | None if source and fact.name == fact.service:
+                self._happened[source, _transition(seen, fact, previous)] += 1
+            case Service(source=source), None if source and not seen.deleted:
+                self._happened[source, "created"] += 1
+            case Service(source="", name=name), Service() | None if not seen.deleted:
+                if previous is None or previous.said != fact.said:
+                    self._happened[name, ANNOTATED] += 1
+        for name in sources:
+            service = world.services.get(name)
+            found = service is not None and any(True for _ in world.selected(service))
+            # For want of a fit pod or of any pod: these are two reasons, and one follows the other.
+            if self._any_pods.get(name, found) is not found and world.slices_of(name):
+                self._happened[name, "lost"] += 1
+            self._any_pods[name] = found
+
+    def figures(self) -> Counter[str]:
+        """How often each transition happened, and how many Events were told."""
+        found: Counter[str] = Counter()
+        for (_, transition), count in self._happened.items():
+            if transition:
+                found[f"x {transition}"] += count
+        found["Events"] = sum(told.count for told in self._told.values())
+        return found
+
+    def faults(self) -> list[str]:
+        told: Counter[tuple[str, str]] = Counter()
+        for one in self._told.values():
+            told[one.about, TRANSITIONS.get(one.reason, ANNOTATED)] += one.count
+        return [
+            f"{count} Events about {source} tell that it was {transition}, which happened "
+            f"{self._happened[source, transition]} times"
+            for (source, transition), count in told.items()
+            if count > self._happened[source, transition]
+        ]
+
+
+def _transition(seen: Seen, fact: Slice, previous: Slice | None) -> str:
+    if seen.deleted:
+        return "withdrawn"
+    now = {e.uid for e in fact.ready}
+    before = {e.uid for e in previous.ready} if previous else set()
+    if not now:
+        return "lost" if before or previous is None else ""
+    if not before:
+        return "available"
+    return "" if now == before else "changed"
