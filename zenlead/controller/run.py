@@ -14,8 +14,6 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import structlog
-
 from zenlead import __version__
 from zenlead.controller.assembly import Controller, Parameters
 from zenlead.controller.reconcile import Options
@@ -58,7 +56,7 @@ async def run(settings: Settings) -> int:
     address is taken), or in an ExceptionGroup what a core task could not recover from.
     """
     logs.configure(level=settings.log_level, form=settings.log_format, environ=os.environ)
-    log = structlog.get_logger()
+    log = logs.logger()
     api = await connect(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(api.close)

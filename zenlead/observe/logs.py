@@ -71,6 +71,12 @@ def configure(*, level: str, form: str, environ: Mapping[str, str], stream: Text
     root.setLevel(logging.WARNING)
 
 
+def logger() -> structlog.typing.FilteringBoundLogger:
+    """The log of the process, as configured at the time of its first line."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return log
+
+
 def without_credentials(text: str) -> str:
     """The text with anything that looks like a credential replaced by ``***``."""
     return _CREDENTIAL.sub(r"\1***", text)

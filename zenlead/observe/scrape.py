@@ -9,10 +9,8 @@ text, a thirtieth of the whole, whatever the client asked for.
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sys
 import zlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -20,12 +18,12 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from zenlead.observe.gauges import PREFIX
 from zenlead.observe.http import Pieces, Request, Response
+from zenlead.observe.importdiet import prometheus_async_aio
 from zenlead.observe.metrics import METRICS_COLLECTION
 from zenlead.observe.rooms import SLOW_BUCKETS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
     from zenlead.observe.metrics import Metrics
 
@@ -36,21 +34,6 @@ _UNPACK_BYTES = 1024  # compressed; some 40 KB of text
 _OPENMETRICS_TYPE = "application/openmetrics-text"
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to say: with gzip's header and trailer
 _LEVEL = 1  # four times as fast as the usual 6, and the result is only twice as big
-
-
-def _prometheus_async() -> ModuleType:
-    """prometheus_async.aio without its aiohttp.web server: 2 MB for what http.py does already.
-
-    The package skips that server when it cannot be imported; afterwards it can be imported again.
-    """
-    server = "prometheus_async.aio.web"
-    if server in sys.modules:
-        return importlib.import_module("prometheus_async.aio")
-    sys.modules[server] = cast("ModuleType", None)  # None is how Python marks "not to be found"
-    try:
-        return importlib.import_module("prometheus_async.aio")
-    finally:
-        del sys.modules[server]
 
 
 class Packed:
@@ -89,7 +72,7 @@ class Scrape:
         self._timeout_s = timeout_s
         # One at a time: those that overlap wait in line, and one that gives up before its turn costs nothing.
         self._turn = asyncio.Lock()
-        self._aio: Any = _prometheus_async()
+        self._aio: Any = prometheus_async_aio()
         registry = metrics.registry
         self._seconds = Histogram(
             f"{PREFIX}scrape_duration_seconds",
