@@ -98,8 +98,8 @@ class Caches:
         return sources.union(owned)
 
     def untouched(self) -> bool:
-        """Whether there is nothing that we, or who had the Lease before us, may have made."""
-        return not len(self.slices) and not any(is_managed(view) for view in self.services)
+        """Whether nobody has done our work here before: no slice is owned by a leader Service."""
+        return all(view.owner is None for view in self.slices)
 
     async def load_index(self, namespace: str) -> NamespaceIndex:
         """The loader behind the cache of selector indexes."""
