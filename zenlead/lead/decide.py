@@ -72,10 +72,10 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
 
 def _epoch(routed: Routed, source: ServiceView, chosen: PodView | None, now: float) -> int:
     """One more with each new leader. Where none is known, whoever deleted our objects took it along; the age
-    of the source in seconds is higher than any that was used, as long as leaders last a second on average."""
+    of the source in milliseconds is higher than any that was used: no leadership is written in less."""
     if chosen is None or (routed.epoch and chosen.uid == routed.uid):
         return routed.epoch
-    return (routed.epoch or max(0, int(now - source.created))) + 1
+    return (routed.epoch or max(0, int((now - source.created) * 1000))) + 1
 
 
 def _with_pod_problems(policy: Policy, pods: tuple[PodView, ...]) -> Policy:

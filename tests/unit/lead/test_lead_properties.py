@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zenlead.lead.views import PodView
 
 EVER_S = 1e6  # after that, every duration that is drawn has passed
-STEP_S = 100.0  # between two states of a history
+STEP_S = 0.01  # between two states of a history: no leader is written faster
 DICE = st.randoms(use_true_random=False)
 
 
