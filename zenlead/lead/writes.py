@@ -80,10 +80,9 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
     apply, look again, until the diff is empty. ``conditions``: whether the LeaderReady condition is kept."""
     match desired:
         case Absent():
-            return [
-                *_delete_slices(owned_slices(snapshot, "")),
-                *(_delete(Target.SERVICES, s) for s in _owned_services(snapshot)),
-            ]
+            # Slices first: without the Service nobody would know whose one is that a finalizer holds.
+            slices = _delete_slices(owned_slices(snapshot, ""))
+            return slices or [_delete(Target.SERVICES, s) for s in _owned_services(snapshot)]
         case Blocked(withdraw=withdraw):
             return _delete_slices(owned_slices(snapshot, "")) if withdraw else []
         case Serve():

@@ -417,16 +417,24 @@ def test_opting_out_removes_slice_and_service_by_uid() -> None:
     w = standing()
     assert w.source
     w.source["metadata"]["annotations"][contract.ENABLED] = "no"
-    writes = pending(w)
-    assert told(writes) == [
-        ("Delete", "endpointslices", "web-leader"),
-        ("Delete", "services", "web-leader"),
-    ]
-    for write in writes:
+    for target in ("endpointslices", "services"):
+        (write,) = pending(w)
+        assert told([write]) == [("Delete", target, "web-leader")]
         uid = w.objects[write.target][write.name]["metadata"]["uid"]
         assert body_of(write)["preconditions"] == {"uid": uid}
-    w.settle(T0)
+        w.apply(write)
     assert w.objects == {SERVICES: {}, SLICES: {}}
+
+
+def test_after_opting_out_a_slice_that_is_held_leads_nowhere_before_its_service_goes() -> None:
+    w = standing()
+    assert w.source
+    w.source["metadata"]["annotations"][contract.ENABLED] = "no"
+    w.objects[SLICES]["web-leader"]["metadata"]["deletionTimestamp"] = stamp(T0)
+    (write,) = pending(w)
+    assert body_of(write)["endpoints"] == []
+    w.apply(write)
+    assert told(pending(w)) == [("Delete", "services", "web-leader")]
 
 
 def test_what_is_being_deleted_is_not_deleted_again() -> None:
