@@ -33,6 +33,41 @@ async def proxy(controlplane: ControlPlane, tmp_path: Path) -> AsyncIterator[Fau
 
 
 @pytest.fixture
+async def proxies(
+    controlplane: ControlPlane, proxy: FaultProxy, tmp_path: Path
+) -> AsyncIterator[tuple[FaultProxy, FaultProxy]]:
+    """``proxy`` and another one: each replica has a way of its own to the API server."""
+    second = FaultProxy(controlplane)
+    folder = tmp_path / "second"
+    folder.mkdir()
+    try:
+        await second.start(folder)
+        yield proxy, second
+    finally:
+        await second.stop()
+
+
+@pytest.fixture
+def configs(
+    proxies: tuple[FaultProxy, FaultProxy], namespace: Namespace, tmp_path: Path
+) -> tuple[Path, Path]:
+    """Kubeconfigs that lead through one of ``proxies`` each."""
+    first, second = (
+        proxy.kubeconfig(tmp_path / f"by-{proxy.port}.kubeconfig", namespace.name) for proxy in proxies
+    )
+    return first, second
+
+
+@pytest.fixture
+async def duo(namespace: Namespace) -> Namespace:
+    """Service web with two ready pods, web-0 (the older) and web-1."""
+    for index in range(2):
+        await namespace.pod(f"web-{index}")
+    await namespace.service("web")
+    return namespace
+
+
+@pytest.fixture
 async def pods(namespace: Namespace) -> Namespace:
     """Three ready pods of Service web: web-0 (the oldest), web-1 and web-2."""
     for index in range(3):

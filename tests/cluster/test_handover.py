@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.cluster.controlplane import ControlPlane
     from tests.cluster.faultproxy import Asked
     from tests.cluster.fixtures import StartZenlead
     from tests.cluster.recorder import Recorder
@@ -82,42 +81,12 @@ def longest_gap(recorder: Recorder, since: float) -> float:
     return max(later - sooner for sooner, later in itertools.pairwise(times))
 
 
-@pytest.fixture
-async def duo(namespace: Namespace) -> Namespace:
-    """Service web with two ready pods."""
-    for index in range(2):
-        await namespace.pod(f"web-{index}")
-    await namespace.service("web")
-    return namespace
-
-
-@pytest.fixture
-async def second_proxy(controlplane: ControlPlane, tmp_path: Path) -> AsyncIterator[FaultProxy]:
-    made = FaultProxy(controlplane)
-    folder = tmp_path / "second"
-    folder.mkdir()
-    try:
-        await made.start(folder)
-        yield made
-    finally:
-        await made.stop()
-
-
 class End(NamedTuple):
     """How the first replica ends, the times of the Lease, and how long then nobody may write."""
 
     how: str
     lease: tuple[str, ...]
     within_s: float
-
-
-@pytest.fixture
-def configs(duo: Namespace, proxy: FaultProxy, second_proxy: FaultProxy, tmp_path: Path) -> tuple[Path, Path]:
-    """Kubeconfigs for two replicas, each with a proxy of its own: ``proxy`` and ``second_proxy``."""
-    return (
-        proxy.kubeconfig(tmp_path / "first.kubeconfig", duo.name),
-        second_proxy.kubeconfig(tmp_path / "second.kubeconfig", duo.name),
-    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +105,7 @@ async def test_the_time_without_writes(
     request: pytest.FixtureRequest,
     end: End,
 ) -> None:
-    proxy: FaultProxy = request.getfixturevalue("second_proxy")
+    _, proxy = request.getfixturevalue("proxies")
     configs: tuple[Path, Path] = request.getfixturevalue("configs")
     ends, lease, within_s = end
     first = await zenlead_process(*lease)
