@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zenlead.controller.apply import NAMESPACE_TERMINATING, Preempted, Stranger
+from zenlead.controller.asked import Asked, Since
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.reconcile import Unsettled
 from zenlead.kube.errors import ApiError, Forbidden
@@ -37,6 +38,8 @@ OUTAGE_S = 5.0
 # A slice that is not ours is not watched either: so often it is seen whether it still is in the way.
 STRANGER_AGAIN_S = 10.0
 URGENT_TRIES = 3  # passes in a row that may fail in the urgent lane: some 0.4 s of backoff in all
+
+_MADE_AGAIN = frozenset({"error", "fenced", "preempted"})  # results of passes
 
 
 class Rooms(msgspec.Struct, frozen=True):
@@ -67,14 +70,14 @@ class Workers:
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
-        self._seen_at: dict[Key, float] = {}  # when a key was first asked for; emptied when it is taken
+        self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._under_way = 0  # passes
         self._idle = asyncio.Event()  # set while there are none
         self._idle.set()
 
     def __repr__(self) -> str:
-        return f"Workers(leading={self._leading.is_set()} asked={len(self._seen_at)} {self._queue!r})"
+        return f"Workers(leading={self._leading.is_set()} {self._asked!r} {self._queue!r})"
 
     @property
     def leading(self) -> bool:
@@ -87,7 +90,7 @@ class Workers:
             return
         now = self._loop.time()
         for key, lane in triggers.items():
-            self._seen_at.setdefault(key, now)
+            self._asked.ask(key, lane, now)
             self._queue.add(key, lane)
             if lane is Lane.URGENT:
                 self._rooms.reconciler.preempt(key)
@@ -100,6 +103,7 @@ class Workers:
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
         self._leading.clear()
+        self._asked.forget()
         self._rooms.reconciler.forget_all()
 
     def back(self) -> None:
@@ -134,8 +138,7 @@ class Workers:
             key = await self._queue.get((lane,))
             if key is None or self._leading.is_set():
                 return key
-            self._seen_at.pop(key, None)  # the Lease went while this worker waited: it is another's key now
-            self._queue.done(key)
+            self._queue.done(key)  # the Lease went while this worker waited: it is another's key now
 
     async def _work(self, key: Key, lane: Lane) -> bool:
         """One pass and what follows from it. Returns whether it wrote nothing."""
@@ -143,10 +146,10 @@ class Workers:
         alive()
         self._under_way += 1
         self._idle.clear()
-        seen_at = self._seen_at.pop(key, started)
-        fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - seen_at)
+        since = self._asked.take(key, started)
+        fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - since.asked_at)
         try:
-            done = await self._pass(key, lane, seen_at)
+            done = await self._pass(key, lane, since.seen_at)
         except Fenced:
             fact = msgspec.structs.replace(fact, result="fenced")
             if self._leading.is_set():  # it was renewed after all, so nobody else will look at the key
@@ -184,6 +187,7 @@ class Workers:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
+            self._keep(key, since, fact)
             self._queue.done(key)
             self._notify(msgspec.structs.replace(fact, seconds=self._loop.time() - started))
 
@@ -198,6 +202,11 @@ class Workers:
             seen_at,
             failing=self._queue.failures(key) > 0,
         )
+
+    def _keep(self, key: Key, since: Since, fact: Reconciled) -> None:
+        """A pass that did not come through is made again, and is about the same event then."""
+        if fact.result in _MADE_AGAIN and self._leading.is_set():
+            self._asked.again(key, since)
 
     def _wrote(self, writes: int) -> None:
         if not writes:

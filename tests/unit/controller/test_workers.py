@@ -40,6 +40,7 @@ class Scripted:
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
         self.passes: list[tuple[float, str, str]] = []  # loop time, Service, lane
+        self.seen_at: list[float] = []  # loop times at which the change of each pass was seen
         self.preempted: list[tuple[str, str]] = []
         self.forgotten = 0
         self.takes_s = 0.0
@@ -57,6 +58,7 @@ class Scripted:
     ) -> Pass:
         seen = snapshot()
         self.passes.append((asyncio.get_running_loop().time(), seen.name, lane.label))
+        self.seen_at.append(seen_at)
         step = self.script.pop(0) if self.script else Pass()
         self.running += 1
         self.most_running = max(self.running, self.most_running)
@@ -111,7 +113,7 @@ class Shop:
 
     def at_rest(self) -> bool:
         """Nothing is remembered of any key."""
-        return len(self.queue._schedule) == 0 and not self.workers._seen_at
+        return len(self.queue._schedule) == 0 and not self.workers._asked
 
 
 def shop(*script: Any, **scene: Any) -> Shop:
@@ -358,6 +360,50 @@ async def test_the_time_in_the_queue_is_told() -> None:
         await asyncio.sleep(1)
     (fact,) = [f for f in s.facts if isinstance(f, Reconciled)]
     assert (fact.waited_s, fact.lane, fact.namespace, fact.service) == (3.0, "urgent", "t1", "web")
+
+
+async def test_a_failover_is_timed_from_the_event_that_hurt() -> None:
+    s = shop()
+    s.workers.lead()
+    s.workers.enqueue({WEB: ROUTINE})
+    await asyncio.sleep(3)
+    s.workers.enqueue({WEB: URGENT})
+    await asyncio.sleep(1)
+    s.workers.enqueue({WEB: ROUTINE})
+    s.workers.enqueue({WEB: URGENT})
+    async with s.open():
+        await asyncio.sleep(1)
+    assert s.reconciler.seen_at == [3.0]
+    assert [f.waited_s for f in s.facts if isinstance(f, Reconciled)] == [4.0]
+    assert s.at_rest()
+
+
+async def test_a_failover_that_takes_several_passes_is_timed_from_the_first() -> None:
+    s = shop(Unreachable("down"), Fenced("too short"), ValueError("a bug"), Pass(), Pass())
+    s.workers.lead()
+    async with s.open():
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(10)
+        assert s.reconciler.seen_at == [0.0] * 4
+        s.workers.enqueue({WEB: URGENT})  # the next one begins anew
+        await asyncio.sleep(1)
+    assert s.reconciler.seen_at[4:] == [10.0]
+    assert s.at_rest()
+
+
+async def test_what_failed_before_the_lease_went_is_not_timed_when_it_comes_back() -> None:
+    s = shop(Unreachable("down"), Pass())
+    s.workers.lead()
+    async with s.open():
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(0)
+        s.workers.follow()
+        assert not s.workers._asked
+        await asyncio.sleep(60)
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(1)
+    assert s.reconciler.seen_at[-1] == 60.0
 
 
 async def test_an_index_that_does_not_load_in_time_is_told_and_the_pass_goes_on() -> None:
