@@ -31,6 +31,8 @@ from zenlead.lead import contract
 from zenlead.lead.contract import Reason
 from zenlead.lead.decide import decide
 from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
+from zenlead.lead.ownership import owned
+from zenlead.lead.routed import epoch_of
 from zenlead.lead.wire import WirePod, decode
 from zenlead.lead.writes import Target, Write, diff
 
@@ -95,7 +97,8 @@ class Reconciler:
         self._options = options
         self._applier = Applier(caches, reads, listener, parallel=options.parallel)
         self._strays = Strays(reads, options.namespaces)
-        self._told: set[Key] = set()  # Services whose state was told; each goes with its ServiceForgotten
+        # Services of which anything was told, a failed write included; each goes with its ServiceForgotten.
+        self._told: set[Key] = set()
         self._standing = Standing()  # of the same Services
 
     def preempt(self, key: Key) -> None:
@@ -143,6 +146,7 @@ class Reconciler:
                 if not done.more:
                     await self._look_for_strays(seen, lane, senders[False], done)
                 return done
+            self._told.add((seen.namespace, seen.name))
             work = [(write, senders[write.urgent]) for write in chosen]
             sight = Sight(seen, desired, seen_at)
             try:
@@ -157,7 +161,7 @@ class Reconciler:
     async def _look_for_strays(self, seen: Snapshot, lane: Lane, sender: Sender, done: Pass) -> None:
         if lane is Lane.ROUTINE:
             done.others = await self._strays.survey()
-            done.look_after_s = await self._strays.remove(seen, sender)
+            done.look_after_s = await self._strays.remove(seen, sender, self._wall())
         elif self._strays.due:
             done.look_after_s = 0.0
 
@@ -216,7 +220,7 @@ class Reconciler:
                 notify(PortUnresolved(seen.namespace, seen.name, port_name))
             notify(_state(seen, desired, stable=not done.more))
         elif isinstance(desired, Blocked):
-            notify(ServiceState(seen.namespace, seen.name, 0, "", None, None, False, len(seen.slices)))
+            notify(_blocked_state(seen))
 
 
 def _unresolved(serve: Serve) -> list[str]:
@@ -239,20 +243,45 @@ def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:
 
 def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
     pod = _who_leads(seen, serve)
-    said = seen.at_name.annotations.get(contract.LAST_SWITCH_TIME) if seen.at_name else None
     kept = serve.reason is None and pod is not None
     return ServiceState(
         namespace=seen.namespace,
         service=seen.name,
         pods_available=serve.available,
         leader=pod.name if pod else "",
-        leader_since=(_unix(said) or serve.decided_at) if pod else None,
+        leader_since=_leader_since(seen, serve, pod) if pod else None,
         leader_pod_created=pod.created if pod else None,
         stable=stable and kept,
         endpoint_slices=len(seen.slices),
         sticky=_sticky(serve),
         paused=serve.policy.paused,
+        leader_services=_leader_services(seen),
     )
+
+
+def _blocked_state(seen: Snapshot) -> ServiceState:
+    return ServiceState(
+        namespace=seen.namespace,
+        service=seen.name,
+        pods_available=0,
+        leader="",
+        leader_since=None,
+        leader_pod_created=None,
+        stable=False,
+        endpoint_slices=len(seen.slices),
+        leader_services=_leader_services(seen),
+    )
+
+
+def _leader_services(seen: Snapshot) -> int:
+    return sum(seen.source is not None and owned(service, seen.source) for service in seen.services)
+
+
+def _leader_since(seen: Snapshot, serve: Serve, pod: PodView) -> float:
+    """Since when the pod leads. Right after a switch the leader Service still speaks of the one before."""
+    said = seen.at_name.annotations if seen.at_name else {}
+    current = said.get(contract.LEADER_POD_UID) == pod.uid and epoch_of(said) in (0, serve.epoch)
+    return (_unix(said.get(contract.LAST_SWITCH_TIME)) if current else None) or serve.decided_at
 
 
 def _who_leads(seen: Snapshot, serve: Serve) -> PodView | None:

@@ -96,6 +96,36 @@ async def test_a_routine_pass_sends_the_slice_first_and_alone() -> None:
     assert scene.api.writes() == [SLICE_PATCH, SERVICE_PATCH]
 
 
+async def test_the_age_of_a_leadership_begins_with_the_switch() -> None:
+    scene = await (await Scene().begin("web-0", "web-1")).settled()
+    await scene.pass_()
+    (elected,) = scene.facts_of(ServiceState)
+    assert elected.leader_since is not None
+    assert elected.leader_pod_created is not None
+    await asyncio.sleep(60)
+    await lost(scene)
+    scene.forget()
+    switched_at = scene.wall()
+    await scene.pass_(Lane.URGENT)  # the leader Service still tells when the former leader was elected
+    (switched,) = scene.facts_of(ServiceState)
+    assert (switched.leader, switched.leader_since) == ("web-1", switched_at)
+    await scene.pass_(Lane.ROUTINE)
+    await asyncio.sleep(60)
+    await scene.pass_()
+    settled = scene.facts_of(ServiceState)[-1]
+    assert settled.leader_since == pytest.approx(switched_at, abs=0.001)
+    assert settled.leader_since > elected.leader_since + 59
+
+
+async def test_leader_services_that_exist_are_counted() -> None:
+    scene = await Scene(dry_run=True).begin("web-0")
+    await scene.pass_()
+    assert [state.leader_services for state in scene.facts_of(ServiceState)] == [0]
+    scene = await (await Scene().begin("web-0")).settled()
+    await scene.pass_()
+    assert [state.leader_services for state in scene.facts_of(ServiceState)] == [1]
+
+
 async def test_the_latency_is_from_the_change_being_seen() -> None:
     scene = await (await Scene().begin("web-0", "web-1")).settled()
     await lost(scene)
@@ -411,6 +441,30 @@ async def test_a_slice_that_a_finalizer_holds_fails_over_and_is_made_anew_when_i
     await scene.pass_()
     assert await scene.routes() == ["web-1"]
     assert (await scene.pass_()).writes == 0
+
+
+async def test_a_service_whose_writes_all_failed_is_forgotten_too() -> None:
+    scene = await Scene().begin("web-0")
+    scene.api.fail("create", Invalid("no"))
+    with pytest.raises(Invalid):
+        await scene.pass_()
+    assert scene.facts_of(ServiceState) == []
+    await scene.remove(SERVICES, "web")
+    await scene.sync()
+    await scene.pass_()
+    assert scene.facts_of(ServiceForgotten) == [ServiceForgotten("t1", "web")]
+
+
+async def test_what_another_life_left_is_forgotten_when_it_is_gone() -> None:
+    scene = await (await Scene().begin("web-0")).settled()
+    scene.reconciler.forget_all()
+    scene.forget()
+    await scene.patch_source(enabled=None)
+    assert (await scene.pass_()).writes == 2
+    assert scene.facts_of(ServiceForgotten) == [ServiceForgotten("t1", "web")]
+    scene.forget()
+    await scene.pass_()
+    assert scene.facts == [], "nothing is told of a Service that is not ours"
 
 
 async def test_a_service_that_is_gone_is_forgotten() -> None:
