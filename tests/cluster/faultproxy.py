@@ -1,7 +1,7 @@
 """A reverse proxy between zenlead and the API server that does on command what networks do by themselves.
 
-Knows HTTP requests, watch streams and the faults that a test orders. Refuses to know objects. The rule not to
-break: without an order everything passes as it came, the token included.
+Knows HTTP requests, watch streams and the faults that a test orders. Refuses to know objects, and connections
+(``wire`` does). The rule not to break: without an order everything passes as it came, the token included.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from aiohttp import web
 
 from tests.cluster.pki import Authority
 from tests.cluster.process import free_port
+from tests.cluster.watchstream import Listener, Stream
+from tests.cluster.wire import Wire
 from zenlead.kube.watch import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from tests.cluster.controlplane import ControlPlane
     from zenlead.kube.resources import Resource
 
-# Longer than a chunk takes through loopback, so that two of them do not arrive as one.
-CHUNK_GAP_S = 0.001
 UNTOUCHED = ("Authorization", "Content-Type", "Accept")
 LINE_LIMIT = 4 << 20  # bytes; the largest object that etcd takes is 1.5 MiB, JSON may double it
 
@@ -137,49 +137,12 @@ class Rule:
         return True
 
 
-class Stream:
-    """One open watch. ``inject`` and ``cut`` act between two lines of the server's."""
-
-    def __init__(self, asked: Asked, response: web.StreamResponse, transport: asyncio.Transport) -> None:
-        self.asked = asked
-        self.held = False  # from then on nothing reaches the client, nor does the end
-        self.closed = False
-        self.bytewise = False
-        self._response = response
-        self._transport = transport
-        self._turn = asyncio.Lock()
-
-    def __repr__(self) -> str:
-        return f"Stream({self.asked.path} held={self.held} closed={self.closed})"
-
-    async def inject(self, line: bytes) -> None:
-        """Send bytes of our own, or the server's."""
-        async with self._turn:
-            if self.held or self.closed:
-                return
-            if not self.bytewise:
-                await self._response.write(line)
-                return
-            for byte in line:
-                if self._transport.is_closing():
-                    raise ConnectionResetError("the client has gone")
-                await self._response.write(bytes((byte,)))
-                if byte >= 0x80:  # here it matters that the bytes arrive one by one
-                    await asyncio.sleep(CHUNK_GAP_S)
-
-    async def cut(self, last: bytes = b"", *, properly: bool = False) -> None:
-        """Send ``last``, then end: by a reset, or ``properly``, as a response that is complete."""
-        if last:
-            await self.inject(last)
-        async with self._turn:
-            self.closed = True
-            if properly:
-                await self._response.write_eof()
-            self._transport.close()
-
-
 class FaultProxy:
-    """``start`` it, ``stop`` it. ``asked`` holds every request, ``streams`` every watch so far."""
+    """``start`` it, ``stop`` it. ``asked`` holds every request, ``streams`` every watch so far.
+
+    ``delivered`` hears of what reached the client (a list, or a line of a watch), ``written`` of the server's
+    answers to writes that it did, whether they reach the client or not. ``wire`` is what lies below.
+    """
 
     def __init__(self, upstream: ControlPlane) -> None:
         self._upstream = upstream
@@ -187,7 +150,10 @@ class FaultProxy:
         self._rules: list[Rule] = []
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
-        self.port = free_port()
+        self.wire = Wire()
+        self.port = self.wire.port
+        self.delivered: Listener | None = None
+        self.written: Listener | None = None
         self.asked: list[Asked] = []
         self.streams: list[Stream] = []
 
@@ -210,11 +176,16 @@ class FaultProxy:
         """The requests for all objects of a kind."""
         return [a for a in self.asked if a.is_full and a.of(resource) and a.at >= since]
 
+    @property
+    def ca(self) -> bytes:
+        """The certificate (PEM) of the authority that vouches for this proxy."""
+        return self._authority.certificate
+
     def kubeconfig(self, path: Path, namespace: str) -> Path:
         """Writes a kubeconfig of the administrator that leads through this proxy."""
         cluster = {
             "server": f"https://127.0.0.1:{self.port}",
-            "certificate-authority-data": base64.b64encode(self._authority.certificate).decode(),
+            "certificate-authority-data": base64.b64encode(self.ca).decode(),
         }
         context = {"cluster": "proxied", "user": "admin", "namespace": namespace}
         config = {
@@ -250,9 +221,12 @@ class FaultProxy:
             web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0.1
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=tls).start()
+        behind = free_port()
+        await web.TCPSite(self._runner, "127.0.0.1", behind, ssl_context=tls).start()
+        await self.wire.start(behind)
 
     async def stop(self) -> None:
+        await self.wire.stop()
         for stream in self.streams:
             stream.closed = True
         if self._runner is not None:
@@ -281,8 +255,12 @@ class FaultProxy:
             if asked.is_watch and answer.status == 200:
                 return await self._stream(request, asked, answer, bytewise=isinstance(fault, Bytewise))
             content = await answer.read()
+        if asked.is_write and answer.status < 300 and self.written is not None:
+            self.written(asked, content)
         if isinstance(fault, DropReply):
             _transport(request).close()
+        elif not asked.is_write and answer.status == 200 and self.delivered is not None:
+            self.delivered(asked, content)
         kept = {k: answer.headers[k] for k in ("Content-Type", "Retry-After") if k in answer.headers}
         return web.Response(status=answer.status, body=content, headers=kept)
 
@@ -302,7 +280,7 @@ class FaultProxy:
         response = web.StreamResponse(headers={"Content-Type": answer.headers["Content-Type"]})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        stream = Stream(asked, response, _transport(request))
+        stream = Stream(asked, response, _transport(request), self.delivered)
         stream.bytewise = bytewise
         self.streams.append(stream)
         try:
