@@ -12,13 +12,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotation_rows import POD, SERVICE, WRITTEN, Row, Shown
+
 from zenlead.observe.metrics import Metrics, families
 from zenlead.observe.rooms import Build
 from zenlead.observe.scrape import Scrape
 from zenlead.settings import KNOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from zenlead.knobs import Knob
 
@@ -69,19 +71,56 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-TABLES = {"configuration.md": ("settings", settings_table), "metrics.md": ("metrics", metrics_table)}
+def annotations_table(rows: Iterable[Row]) -> str:
+    """Annotations that are read: what may stand there, what it does, and which tests show it."""
+    head = ("Annotation", "Values", "Default", "What it does", "Shown by")
+    return table(head, ((_code(r.name), r.values, _default(r), r.does, _tests(r.shown)) for r in rows))
+
+
+def written_table(rows: Iterable[Row]) -> str:
+    """Annotations that zenlead writes, and where."""
+    head = ("Annotation", "On", "What it says", "Shown by")
+    return table(head, ((_code(r.name), r.values, r.does, _tests(r.shown)) for r in rows))
+
+
+def _code(name: str) -> str:
+    return f"`{name}`" if "/" in name else name
+
+
+def _default(row: Row) -> str:
+    return f"`{row.default}`" if row.accepted and "`" not in row.default else row.default
+
+
+def _tests(shown: Iterable[Shown]) -> str:
+    return "; ".join(f"{s.what}: [{s.test}](../{s.file})" for s in shown)
+
+
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "configuration.md": {"settings": settings_table},
+    "metrics.md": {"metrics": metrics_table},
+    "annotations.md": {
+        "annotations-service": lambda: annotations_table(SERVICE),
+        "annotations-pod": lambda: annotations_table(POD),
+        "annotations-written": lambda: written_table(WRITTEN),
+    },
+}
 
 
 def generated(page: str) -> str:
-    """The page ``page`` of docs/ as it should be: its text by hand, its table anew."""
-    name, render = TABLES[page]
+    """The page ``page`` of docs/ as it should be: its text by hand, its tables anew."""
     text = (DOCS / page).read_text()
+    for name, render in TABLES[page].items():
+        text = _filled(page, text, name, render())
+    return text
+
+
+def _filled(page: str, text: str, name: str, rendered: str) -> str:
     begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
     before, _, rest = text.partition(begin)
     _, mark, after = rest.partition(end)
     if not mark:
         raise ValueError(f"docs/{page} has no place for its table: {begin.strip()} … {end}")
-    return f"{before}{begin}\n{render()}\n{end}{after}"
+    return f"{before}{begin}\n{rendered}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
 
+from tests.unit.lead.builders import pod
 from zenlead.cli.commands import COMMANDS
 from zenlead.lead import contract
-from zenlead.lead.contract import Reason, Routing
+from zenlead.lead.contract import Policy, Reason, Routing, parse_policy
+from zenlead.lead.select import is_candidate, pod_problems, priority
 from zenlead.settings import KNOBS, load
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
 FLAGS_OF_OTHERS = {"--for"}  # kubectl's
+# A prefix, a condition, a label and what stands in a selector; objects.md has them.
+NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
 WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
 
 
@@ -31,7 +37,9 @@ def generate() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs")  # as for a script that is run there
+        spec.loader.exec_module(module)
     return module
 
 
@@ -43,7 +51,7 @@ def marked(page: str, name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "metrics.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md"])
 def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
     assert (ROOT / "docs" / page).read_text() == generate.generated(page), "run: python docs/generate.py"
 
@@ -59,6 +67,68 @@ def test_the_tables_hold_everything(generate: Any) -> None:
         "cache_hits_total",
     ):
         assert metrics.count(f"| `zen_lead_{name}` |") == 1
+
+
+def test_every_annotation_and_field_has_a_row(generate: Any) -> None:
+    rows = [*generate.SERVICE, *generate.POD, *generate.WRITTEN]
+    listed = {row.name.removesuffix("<key>") for row in rows}
+    annotations = {contract.TRIGGER_TIME} | {
+        value
+        for constant, value in vars(contract).items()
+        if str(value).startswith((contract.PREFIX, contract.LEADER_PREFIX)) and constant not in NO_ANNOTATIONS
+    }
+    assert annotations == {name for name in listed if "/" in name}
+    fields = [name for row in rows for name in row.fields]
+    assert sorted(fields) == sorted(Policy.__struct_fields__)
+
+
+def test_the_values_of_every_row_are_what_the_code_takes(generate: Any) -> None:
+    default = parse_policy("web", {})
+    for row in generate.SERVICE:
+        if not row.accepted:
+            continue
+        (field,) = row.fields
+        if "`" not in row.default:
+            assert parse_policy("web", {row.name: row.default}) == default, row.name
+        for value in row.accepted:
+            asked = parse_policy("web", {row.name: value})
+            changed = [f for f in Policy.__struct_fields__ if getattr(asked, f) != getattr(default, f)]
+            assert changed == [field], (row.name, value)
+        for value in row.refused:
+            asked = parse_policy("web", {row.name: value})
+            assert [problem.annotation for problem in asked.problems] == [row.name], value
+            assert msgspec.structs.replace(asked, problems=()) == default, value
+        for value in re.findall(r"`([A-Za-z-]+)`", row.values):
+            assert parse_policy("web", {row.name: value}).problems == (), value
+
+
+def test_the_values_of_every_row_about_pods_are_what_the_code_takes(generate: Any) -> None:
+    def read(name: str, value: str) -> tuple[bool, int, int]:
+        view = pod(annotations={name: value})
+        return is_candidate(view), priority(view), len(pod_problems(view))
+
+    for row in generate.POD:
+        assert read(row.name, row.default) == (True, 0, 0)
+        for value in row.accepted:
+            candidate, rank, problems = read(row.name, value)
+            assert ((candidate, rank) != (True, 0), problems) == (True, 0), value
+        for value in row.refused:
+            assert read(row.name, value) == (True, 0, 1), value
+
+
+def test_every_test_that_a_row_names_exists(generate: Any) -> None:
+    for row in (*generate.SERVICE, *generate.POD, *generate.WRITTEN):
+        assert row.shown, row.name
+        for shown in row.shown:
+            file = ROOT / shown.file
+            assert file.name.startswith("test_"), shown
+            assert file.is_relative_to(ROOT / "tests"), shown
+            body = ast.parse(file.read_text()).body
+            functions = {
+                node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            assert shown.test in functions, shown
+            assert shown.test.startswith("test_"), shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -92,7 +162,7 @@ def test_names_exist(page: Path) -> None:
 
 
 def test_every_annotation_event_and_reason_is_explained() -> None:
-    text = (ROOT / "docs" / "objects.md").read_text()
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("objects.md", "annotations.md"))
     ours = {value for value in vars(contract).values() if str(value).startswith(contract.PREFIX)}
     for name in ours - {contract.PREFIX}:
         assert f"`{name}" in text, name
