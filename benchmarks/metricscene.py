@@ -94,12 +94,8 @@ def told(services: int) -> Metrics:
 
 def weigh(services: int) -> Weight:
     """In two fresh processes, because tracing itself takes memory."""
-    return Weight(_apart("traced", services) / services / 1e3, _apart("rss", services) / services / 1e3)
-
-
-def _apart(what: str, services: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.metricscene", what, str(services)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    traced, rss = (float(_run(what, services)) / services / 1e3 for what in ("traced", "rss"))
+    return Weight(traced, rss)
 
 
 def _grown(what: str, services: int) -> float:
@@ -151,15 +147,39 @@ async def _once(url: str, encoding: str) -> tuple[float, ...]:
     while not done.done():
         due, worked = loop.time() + TICK_S, time.thread_time()
         await asyncio.sleep(TICK_S)
-        late_s = max(late_s, loop.time() - due)
-        busy_s = max(busy_s, time.thread_time() - worked)
+        late = loop.time() - due
+        late_s = max(late_s, late)
+        busy_s = max(busy_s, min(late, time.thread_time() - worked))
     output, _ = await done
     seconds, size = map(float, output.split())
     return seconds, size, late_s, busy_s
+
+
+def figures(services: int) -> dict[str, str]:
+    """What ``services`` Services cost, by name, in words. Each is measured in a process of its own."""
+    weight = weigh(services)
+    found = {
+        "memory of one Service, as Python counts it": f"{weight.traced_kb:.2f} KB",
+        "the same, as the process grows": f"{weight.rss_kb:.2f} KB",
+    }
+    for encoding in ("gzip", "identity"):
+        output = _run(encoding, services)
+        seen = msgspec.json.decode(output, type=Scraped)
+        found[f"scrape, {encoding}: sent"] = f"{seen.sent_mb:.2f} MB in {seen.seconds:.2f} s"
+        found[f"scrape, {encoding}: longest stall of the loop"] = (
+            f"{seen.stall_ms:.1f} ms, of which {seen.stall_cpu_ms:.1f} ms at work"
+        )
+        found[f"scrape, {encoding}: growth of the process"] = f"{seen.rss_mb:.1f} MB"
+    return found
+
+
+def _run(what: str, services: int) -> bytes:
+    command = [sys.executable, "-m", "benchmarks.metricscene", what, str(services)]
+    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 if __name__ == "__main__":
     if sys.argv[1] in ("traced", "rss"):
         print(_grown(sys.argv[1], int(sys.argv[2])))
     else:
-        print(asyncio.run(scraped(int(sys.argv[2]), sys.argv[1])))
+        print(msgspec.json.encode(asyncio.run(scraped(int(sys.argv[2]), sys.argv[1]))).decode())

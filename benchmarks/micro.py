@@ -2,7 +2,8 @@
 
 No API server and no other process but an echo for the requests. Figures are microseconds of processor time
 of this process (the median of several rounds) and vary by some ten per cent between runs on a shared machine;
-of event bytes to PATCH, the shortest and the median wall time.
+of event bytes to PATCH, the shortest and the median wall time. What metrics cost is told by itself, in memory
+for each Service and in how long a scrape holds the event loop.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from benchmarks import metricscene
 from benchmarks.microscene import POD_LINE, SLICE_BODY, Scene, echo, watching
 from zenlead.kube.api import connect
 from zenlead.kube.lane import Lane
@@ -158,6 +160,12 @@ async def measure(services: int) -> list[Case]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=__doc__)
     parser.add_argument("--services", type=int, default=200, help="Services x 3 pods in the caches (200)")
+    parser.add_argument(
+        "--metrics-services",
+        type=int,
+        default=1000,
+        help="Services in the metrics of a scrape (1000); 0: none",
+    )
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     told = parser.parse_args()
     cases = asyncio.run(measure(told.services))
@@ -166,8 +174,14 @@ def main() -> int:
     for case in cases:
         wall = "-" if case.wall_us is None else f"{case.wall_us:.1f}"
         print(f"| {case.name} | {case.cpu_us:.1f} | {wall} |")
+    metrics = metricscene.figures(told.metrics_services) if told.metrics_services else {}
+    if metrics:
+        print(f"\n| metrics of {told.metrics_services} Services | |\n| --- | --- |")
+    for name, figure in metrics.items():
+        print(f"| {name} | {figure} |")
     if told.json:
-        told.json.write_bytes(msgspec.json.format(msgspec.json.encode(cases), indent=1))
+        found = {"steps": cases, "metrics": metrics}
+        told.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     return 0
 
 

@@ -12,10 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from zenlead.observe import health, http
-from zenlead.observe.http import HEAD_MAX_BYTES, Refused, Request, Response, Server, parse, serve
+from zenlead.observe.http import HEAD_MAX_BYTES, Pieces, Refused, Request, Response, Server, parse, serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 LOOPBACK = ("127.0.0.1", 0)
 
@@ -28,9 +28,18 @@ async def broken(request: Request) -> Response:
     raise ValueError("odd")
 
 
+async def packed(request: Request) -> Response:
+    return Response(200, b"zipped", "text/x", "gzip")
+
+
+async def in_pieces(request: Request) -> Response:
+    return Response(200, Pieces(9, iter((b"one ", b"two", b"", b" 3"))))
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    async with serve(LOOPBACK, {"/": hello, "/broken": broken}) as running:
+    routes = {"/": hello, "/broken": broken, "/packed": packed, "/pieces": in_pieces}
+    async with serve(LOOPBACK, routes) as running:
         yield running
 
 
@@ -65,6 +74,45 @@ async def test_head_has_no_body(server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert b"Content-Length: 8\r\n" in answer
     assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_an_encoding_is_named(server: Server) -> None:
+    answer = await talk(server, get("/packed", CLOSE))
+    assert b"\r\nContent-Encoding: gzip\r\n" in answer
+    assert answer.endswith(b"\r\n\r\nzipped")
+    assert b"Content-Encoding" not in await talk(server, get("/", CLOSE))
+
+
+async def test_a_body_in_pieces_is_one_body(server: Server) -> None:
+    answer = await talk(server, get("/pieces"), get("/pieces", method="HEAD"), get("/", CLOSE))
+    assert answer.count(b"Content-Length: 9\r\n") == 2
+    assert answer.count(b"\r\n\r\none two 3HTTP/1.1 200 OK") == 1
+    assert answer.count(b"one") == 1
+
+
+async def test_a_client_that_does_not_read_its_pieces_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.05)
+    asked = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield bytes(1 << 16)
+
+    async def route(request: Request) -> Response:
+        return Response(200, Pieces(1 << 40, endless()))
+
+    async with asyncio.timeout(5), serve(LOOPBACK, {"/": route}) as server:
+        _, writer = await asyncio.open_connection(*server.address, limit=1024)
+        writer.write(get("/"))
+        for _ in range(300):
+            await asyncio.sleep(0.01)
+            if asked and "connections=0" in repr(server):
+                break
+        assert "connections=0" in repr(server)
+        assert 0 < asked < 1000, "made for nobody"
+        writer.transport.abort()
 
 
 async def test_a_connection_serves_many_requests(server: Server) -> None:
