@@ -40,6 +40,8 @@ PREFIX = "zenlead-controlplane-"
 # ownerReferences, namespaces that go away, and workloads that make pods.
 CONTROLLERS = (
     "endpointslice-controller",
+    "endpoints-controller",
+    "endpointslice-mirroring-controller",
     "garbage-collector-controller",
     "namespace-controller",
     "statefulset-controller",

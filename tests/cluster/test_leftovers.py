@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.cluster.scene import NAMESPACES, eventually
-from zenlead.kube.resources import ENDPOINT_SLICES, EVENTS, PODS, SERVICES
+from zenlead.kube.resources import ENDPOINT_SLICES, EVENTS, PODS, SERVICES, Resource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tests.cluster.fixtures import StartZenlead
     from tests.cluster.recorder import Recorder
     from tests.cluster.scene import Namespace
-    from zenlead.kube.resources import Resource
 
 SLICE = "web-leader"
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
 FINALIZER = "tests.example/held"
 
 
@@ -25,22 +25,29 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def alone(namespace: Namespace) -> bool:
+    """Whether nothing but our slice routes, and nothing will."""
+    service = await namespace.client.get(SERVICES, namespace.name, SLICE)
+    names = [s["metadata"]["name"] for s in await namespace.slices_of(SLICE)]
+    endpoints = await namespace.client.find(ENDPOINTS, namespace.name, SLICE)
+    return (
+        not service["spec"].get("selector")
+        and names == [SLICE]
+        and not (endpoints and endpoints.get("subsets"))
+    )
+
+
 async def test_slices_that_a_selector_left_behind_are_removed(web: Namespace, recorder: Recorder) -> None:
     """While our leader Service had a selector, the cluster's own controller made it a slice of all pods."""
     body = {"spec": {"selector": {"app": "web"}}}
     await web.client.patch(SERVICES, web.name, SLICE, body)
 
-    async def alone() -> bool:
-        service = await web.client.get(SERVICES, web.name, SLICE)
-        names = [s["metadata"]["name"] for s in await web.slices_of(SLICE)]
-        return not service["spec"].get("selector") and names == [SLICE]
-
     await recorder.wait(
         lambda r: r.resource == ENDPOINT_SLICES.plural and r.name.startswith(f"{SLICE}-"), "a foreign slice"
     )
-    await eventually(alone, "only our slice is left", timeout_s=15.0)
-    await recorder.quiet(1.0)
-    assert await alone()
+    await eventually(lambda: alone(web), "only our slice is left", timeout_s=30.0)
+    await recorder.quiet(6.0, timeout_s=30.0)
+    assert await alone(web), "nor does it come back"
     assert {s["metadata"]["name"] for s in await web.slices_of("web")} != set(), "those of others stay"
 
 
@@ -60,16 +67,17 @@ async def test_slices_that_were_left_while_nobody_watched_are_removed(
     await recorder.quiet(0.6)
     await pods.client.patch(SERVICES, pods.name, SLICE, {"spec": {"selector": None}})
     await recorder.quiet(0.6)
-    assert len(await pods.slices_of(SLICE)) == 2
+
+    async def mirrored() -> bool:
+        return len(await pods.slices_of(SLICE)) == 3
+
+    await eventually(mirrored, "a slice by selector, one by the Endpoints that it left, and ours")
     others = await pods.slices_of("web")
     await zenlead_process()
 
-    async def alone() -> bool:
-        return [s["metadata"]["name"] for s in await pods.slices_of(SLICE)] == [SLICE]
-
-    await eventually(alone, "only our slice is left")
-    await recorder.quiet(1.0)
-    assert await alone()
+    await eventually(lambda: alone(pods), "only our slice is left", timeout_s=30.0)
+    await recorder.quiet(6.0, timeout_s=30.0)
+    assert await alone(pods), "nor does it come back"
     assert await pods.slices_of("web") == others
 
 

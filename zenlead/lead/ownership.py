@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zenlead.lead.desired import Snapshot
     from zenlead.lead.views import ServiceView, SliceView
 
+DRAIN_S = 3.0  # controllers that watch Services act within a fraction of it
+
 
 def owned(service: ServiceView | None, source: ServiceView) -> bool:
     """Whether a Service is the leader Service of ``source``: by our label and by the UID of its controller.
@@ -37,6 +39,14 @@ def orphaned(service: ServiceView, source: ServiceView) -> bool:
         and (service.owner.kind, service.owner.name) == ("Service", source.name)
         and service.owner.uid != source.uid
     )
+
+
+def draining_s(service: ServiceView, now: float) -> float:
+    """For how many seconds more a leader Service keeps the selector that matches nobody, which makes other
+    controllers empty what they made for an earlier selector; 0 for any other selector, or none."""
+    until = service.selector.get(contract.NOBODY_UNTIL, "") if len(service.selector) == 1 else ""
+    left_s = int(until) - now if until.isascii() and until.isdigit() and len(until) < 12 else 0.0
+    return left_s if 0.0 < left_s <= DRAIN_S + 1.0 else 0.0
 
 
 def labelled(observed: SliceView) -> bool:

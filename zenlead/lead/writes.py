@@ -15,7 +15,7 @@ import msgspec
 from zenlead.lead import contract
 from zenlead.lead.contract import Routing
 from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
-from zenlead.lead.ownership import owned, owned_slices
+from zenlead.lead.ownership import draining_s, owned, owned_slices
 from zenlead.lead.render import (
     Json,
     following,
@@ -149,7 +149,7 @@ def _diff_service(service: ServiceView, serve: Serve) -> list[Write]:
     source = serve.source
     if service.type != service_type(serve):
         spec["type"] = service_type(serve)
-    if service.selector:
+    if service.selector and not draining_s(service, serve.decided_at):
         spec["selector"] = None
     if (
         _default_targets(service.ports) != _default_targets(source.ports)
