@@ -7,6 +7,7 @@ Source: Kubernetes API concepts: efficient detection of changes, streaming lists
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -21,6 +22,7 @@ from zenlead.kube.watchwire import AnyObject, Code, Line, Page
 PAGE_SIZE = 200  # objects; a page is decoded in one go, and 200 big pods block the loop for some 4 ms
 LINE_LIMIT = 16 * 1024 * 1024  # bytes; etcd refuses objects of more than 1.5 MiB, JSON may double that
 END_OF_INITIAL_EVENTS = "k8s.io/initial-events-end"
+UNEXPLAINED = 500  # the code of an ERROR event that has none
 TOO_NEW = "ResourceVersionTooLarge"  # the cause of a 504: the server was restored to before that version
 
 
@@ -300,8 +302,10 @@ class Cursor(Generic[V]):
         events.append(Rejected(meta.namespace or "", meta.name, str(error)))
 
     def _raise_error(self, line: bytes) -> None:
-        status = bytes(msgspec.json.decode(line, type=Line[msgspec.Raw]).object)
-        code = msgspec.json.decode(status, type=Code).code
+        status, code = b"", UNEXPLAINED
+        with contextlib.suppress(ValueError, RecursionError):
+            status = bytes(msgspec.json.decode(line, type=Line[msgspec.Raw]).object)
+            code = msgspec.json.decode(status, type=Code).code or UNEXPLAINED
         raise error_of(f"WATCH {self.kind.resource.plural}", code, {}, status, 0.0)
 
     def _page_by_object(self, body: bytes) -> tuple[Page[Any], list[Event[V]]]:

@@ -40,4 +40,4 @@ class AnyObject(msgspec.Struct):
 
 
 class Code(msgspec.Struct):
-    code: int = 500
+    code: int | None = None
