@@ -78,7 +78,7 @@ class Witness:
 
 
 def known_to_writers(witnesses: Sequence[Witness], log: Iterable[Revision]) -> Callable[[int], int | None]:
-            self.wrote.setdefault(int(found[1]), asked.at)  # where nothing changed, the version is old
+    """For ``judge``: from a version of a slice to what its writer knew; None: the writer is not known."""
     deleted = {
         int(r.body["metadata"]["resourceVersion"]): (r.name, r.at)
         for r in log
