@@ -19,7 +19,7 @@ from zenlead.controller.caches import Caches, Selectors
 from zenlead.controller.reconcile import Options, Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
-from zenlead.kube.facts import ElectionChanged, KubeFact
+from zenlead.kube.facts import ElectionChanged, KubeFact, TaskRestarted
 from zenlead.kube.informer import WATCH_TIMEOUT_S, Informer
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import LaneWriter, RetryPolicy
@@ -155,7 +155,13 @@ class Controller:
             if not self._stopping.is_set():
                 raise Stray("it came to an end by itself")
 
-        return group.create_task(supervise(self.heartbeats.heart(name), lasting, self._notify), name=name)
+        return group.create_task(supervise(self.heartbeats.heart(name), lasting, self._restarted), name=name)
+
+    def _restarted(self, fact: TaskRestarted) -> None:
+        """What died may have left anything half done: look at every Service again, with indexes made anew."""
+        self.index_cache.sweep(0.0)
+        self.workers.enqueue(dict.fromkeys(self.caches.keys(), Lane.ROUTINE))
+        self._notify(fact)
 
     async def _begin(
         self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]], work: list[asyncio.Task[None]]

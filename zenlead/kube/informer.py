@@ -42,6 +42,7 @@ LONGEST_RETRY_AFTER_S = (
 )
 UNAUTHORIZED_LIMIT_S = 5.0  # credentials that are refused for this long, fresh ones included, are wrong
 SLICE = 500  # changes of one full list that are handed on before other tasks get their turn
+TURN_S = 0.02  # nor do they wait longer than this, however much each change makes its hearer do
 
 
 class ListWatch(Protocol):
@@ -89,6 +90,7 @@ class Informer(Generic[V]):
         self._mark = store.mark()
         self._unauthorized_since: float | None = None
         self._ends_at = float("-inf")  # of the current watch, at the latest
+        self._turn_at = self._loop.time()  # when others had their turn
         self._absent = False  # no answer to the last request; a stream that was cut had one
         self._opened = False  # whether the request under way has an answer
         self._watching_since = float("inf")
@@ -119,6 +121,10 @@ class Informer(Generic[V]):
                 await self._once()
             except ApiError as error:
                 await self._recover(error)
+            except (Exception, asyncio.CancelledError):
+                # What was said may have been taken over by half: whoever runs this again needs a full list.
+                self._cursor.failed(Gone("a stream was not taken over to its end"))
+                raise
 
     async def _once(self) -> None:
         """One request to its end."""
@@ -188,22 +194,22 @@ class Informer(Generic[V]):
 
     async def _hand_on(self, events: list[Event[V]]) -> None:
         """Take events over into the store and tell the changes."""
-        self._heard_at = self._loop.time()
+        self._heard_at = self._turn_at = self._loop.time()
         self._opened = True
         alive(max(ALIVE_S, self._ends_at - self._heard_at))
         for event in events:
             match event:
                 case Upsert(view=view):
-                    self._tell(self._store.apply(view))
+                    await self._tell(self._store.apply(view))
                 case Remove(view=view):
-                    self._tell(self._store.remove(view))
+                    await self._tell(self._store.remove(view))
                 case Swap(views=views, unreadable=unreadable):
                     changes = self._store.replace(
                         views, mark=self._mark, scope=self._namespace, unreadable=unreadable
                     )
                     for start in range(0, len(changes), SLICE):
                         for change in changes[start : start + SLICE]:
-                            self._on_change(change)
+                            await self._tell(change)
                         await asyncio.sleep(0)
                     self._is_synced(len(views))
                 case Rejected(namespace=namespace, name=name, error=error):
@@ -213,9 +219,13 @@ class Informer(Generic[V]):
         if self._cursor.phase is Phase.WATCHING:
             self._well()
 
-    def _tell(self, change: Change[V] | None) -> None:
-        if change is not None:
-            self._on_change(change)
+    async def _tell(self, change: Change[V] | None) -> None:
+        if change is None:
+            return
+        self._on_change(change)
+        if self._loop.time() - self._turn_at > TURN_S:
+            await asyncio.sleep(0)
+            self._turn_at = self._loop.time()
 
     def _is_synced(self, objects: int) -> None:
         self._notify(InformerSynced(self._resource.plural, objects, self._loop.time() - self._list_started))

@@ -555,6 +555,56 @@ async def test_a_large_list_gives_others_their_turn() -> None:
     assert turns >= 4
 
 
+@pytest.mark.parametrize("defect", [LookupError("a defect"), asyncio.CancelledError()])
+async def test_what_died_in_the_middle_of_a_chunk_misses_nothing_when_it_runs_again(
+    defect: BaseException,
+) -> None:
+    told: list[str] = []
+
+    def follow(change: Change[View]) -> None:
+        told.append(change.key[1])
+        if told == ["a", "b"]:
+            raise defect
+
+    chunk = line("ADDED", thing("b", 11)) + line("ADDED", thing("c", 12)) + line("ADDED", thing("d", 13))
+    whole = [*(line("ADDED", thing(name, at)) for name, at in zip("abcd", (5, 11, 12, 13), strict=True))]
+    server = Server(SYNC, [chunk, None], [b"".join(whole) + end_of_initial(13)], then=QUIET)
+    store: Store[View] = Store()
+    informer = Informer(server, KIND, store, follow)
+    with pytest.raises(type(defect)):
+        await informer.run()
+    task = asyncio.create_task(informer.run())
+    await asyncio.sleep(1)
+    assert sorted(view.name for view in store) == ["a", "b", "c", "d"]
+    assert told == ["a", "b", "c", "d"]
+    assert [request.full for request in server.requests] == [True, False, True, False]
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_changes_that_take_long_to_hear_give_others_their_turn() -> None:
+    loop: Any = asyncio.get_running_loop()
+    turns = [0]
+    heard: list[int] = []  # how many turns others had had by then
+
+    def follow(change: Change[View]) -> None:
+        loop.jump(0.005)
+        heard.append(turns[0])
+
+    async def others() -> None:
+        while len(heard) < 41:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    chunk = b"".join(line("ADDED", thing(f"p{n}", 11 + n)) for n in range(40))
+    informer = Informer(Server(SYNC, [chunk, None], then=QUIET), KIND, Store(), follow)
+    task = asyncio.create_task(informer.run())
+    await others()
+    assert 6 <= len(set(heard[1:])) <= 12, "a turn for every 20 ms or so"
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_cancelling_closes_the_stream() -> None:
     scene = Scene(Server(SYNC, then=QUIET))
     async with running(scene) as task:
