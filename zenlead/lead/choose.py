@@ -13,7 +13,7 @@ import msgspec
 
 from zenlead.lead.contract import Policy, Reason
 from zenlead.lead.rollout import replaced_in
-from zenlead.lead.select import Need, best, priority, ripe_at, unfit
+from zenlead.lead.select import Need, best, priority, ready_for, ripe_at, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,19 +70,15 @@ def _stay_or_yield(
         wait_s = policy.failback_s or 0.0
         asked = policy.failback_s is not None
         rivals = [pod for pod in rivals if asked and priority(pod) > priority(leader)]
-    due = {pod.uid: max(ripe_at(pod, policy), _ready_for(pod, wait_s)) for pod in rivals}
+    due = {pod.uid: max(ripe_at(pod, policy), ready_for(pod, wait_s)) for pod in rivals}
     ready = [pod for pod in fit if pod is leader or due.get(pod.uid, float("inf")) <= now]
     later = _soonest(moment for moment in due.values() if moment > now)
     if len(ready) == 1:
         return Choice(leader, fit, wake_at=later)
     # Whoever goes in any case goes once: to the new revision. In which order the old ones end is no reason to
-    # leave a fit leader. By ordinal each new pod would outrank the last one, so the ordinal alone rules there.
+    # leave a fit leader. By ordinal each new pod would outrank the last, so the ordinal alone rules there.
     rollout = dict.fromkeys(replaced_in(pods, now), 1) if policy.strategy == "oldest" else {}
     return Choice(best(ready, policy.strategy, need.source.uid, rollout), fit, wake_at=later)
-
-
-def _ready_for(pod: PodView, seconds: float) -> float:
-    return float("inf") if pod.ready_since is None else pod.ready_since + seconds
 
 
 def _soonest(moments: Iterable[float]) -> float | None:

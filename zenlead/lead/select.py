@@ -88,7 +88,15 @@ def pod_problems(pod: PodView) -> list[Problem]:
 
 def ripe_at(pod: PodView, policy: Policy) -> float:
     """When (Unix seconds) a pod has been Ready long enough to become leader; infinity if it is not Ready."""
-    return float("inf") if pod.ready_since is None else pod.ready_since + policy.min_ready_s
+    return ready_for(pod, policy.min_ready_s)
+
+
+def ready_for(pod: PodView, seconds: float) -> float:
+    """When (Unix seconds) a pod has been Ready for so long. Where nothing is to be waited for, long ago: a node
+    whose clock is ahead says that its pods turn Ready in the future."""
+    if pod.ready_since is None:
+        return float("inf")
+    return pod.ready_since + seconds if seconds else float("-inf")
 
 
 def _ordinal(pod: PodView) -> int:

@@ -116,7 +116,7 @@ def test_a_fit_leader_is_left_for_what_its_service_asks_only(world: World) -> No
         assert not policy.sticky or (
             policy.failback_s is not None
             and priority(leader) > priority(routed)
-            and (leader.ready_since or T0) + policy.failback_s <= T0
+            and (not policy.failback_s or (leader.ready_since or T0) + policy.failback_s <= T0)
         )
     if leader in fit and (routed is None or not policy.sticky):
         assert all(priority(p) <= priority(leader) for p in ripe)

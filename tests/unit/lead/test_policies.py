@@ -97,6 +97,15 @@ def test_a_higher_priority_waits_behind_a_fit_leader_unless_failback_says_otherw
     assert name_of(serve([old, low], routed=old, failback="immediate")) == "web-0"
 
 
+def test_nobody_waits_for_the_clock_of_a_node_that_is_ahead() -> None:
+    ahead = pod("web-1", ready_for=-30, annotations={contract.PRIORITY: "5"})
+    assert name_of(serve([ahead])) == "web-1"
+    assert name_of(serve([pod("web-0", ready=False), ahead], routed=pod("web-0"))) == "web-1"
+    assert name_of(serve([pod("web-0"), ahead], routed=pod("web-0"), failback="immediate")) == "web-1"
+    assert name_of(serve([pod("web-0"), ahead], routed=pod("web-0"), sticky="false")) == "web-1"
+    assert name_of(serve([ahead], min_ready_duration="5s")) == "", "what is asked for is waited for"
+
+
 def test_a_leader_that_turns_not_ready_is_given_time() -> None:
     lost, other = pod("web-0", ready=False, ready_for=3), pod("web-1")
     held = serve([lost, other], routed=lost, failover_min_delay="10s")

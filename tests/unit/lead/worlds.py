@@ -64,7 +64,7 @@ def pods_json(draw: st.DrawFn) -> list[Json]:
         over: Json = {
             "uid": f"uid-{name}-{draw(st.integers(0, 1))}",
             "age": draw(st.integers(0, 3)),
-            "ready_for": draw(st.sampled_from((0, 4, 5, 9))),
+            "ready_for": draw(st.sampled_from((0, 4, 5, 9, -2))),
             "ips": draw(st.sampled_from(ADDRESSES)),
             "containers": [{"name": "c", "ports": [HTTP]}],
             "statuses": [{"restartCount": draw(st.integers(0, 1))}],
