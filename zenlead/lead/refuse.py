@@ -25,8 +25,8 @@ def refusal(snapshot: Snapshot, source: ServiceView, policy: Policy) -> Blocked 
     """Why the opted-in ``source`` (with the ports that its leader Service would have) cannot be served, or
     None."""
 
-    def invalid(message: str, *, withdraw: bool = True) -> Blocked:
-        return Blocked("InvalidService", message, withdraw, policy)
+    def invalid(message: str) -> Blocked:
+        return Blocked("InvalidService", message, withdraw=not policy.paused, policy=policy)
 
     if source.type == "ExternalName":
         return invalid("a Service of type ExternalName has no pods to lead; give it a selector or opt out")

@@ -92,8 +92,8 @@ def ripe_at(pod: PodView, policy: Policy) -> float:
 
 
 def ready_for(pod: PodView, seconds: float) -> float:
-    """When (Unix seconds) a pod has been Ready for so long. Where nothing is to be waited for, long ago: a node
-    whose clock is ahead says that its pods turn Ready in the future."""
+    """When (Unix seconds) a pod has been Ready for so long. Where nothing is to be waited for, long ago: a
+    node whose clock is ahead says that its pods turn Ready in the future."""
     if pod.ready_since is None:
         return float("inf")
     return pod.ready_since + seconds if seconds else float("-inf")

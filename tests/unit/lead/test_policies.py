@@ -144,6 +144,15 @@ def test_while_paused_only_the_condition_is_written() -> None:
     assert diff(seen, desired, conditions=False) == []
 
 
+def test_while_paused_nothing_is_withdrawn_from_a_service_that_is_refused_either() -> None:
+    lost = pod("web-0")
+    for paused, writes in (("true", 0), ("false", 1)):
+        seen = snapshot([lost], lost, {contract.PAUSED: paused})
+        assert seen.source is not None
+        refused = msgspec.structs.replace(seen, source=msgspec.structs.replace(seen.source, selector={}))
+        assert len(diff(refused, decide(refused, T0))) == writes
+
+
 def test_a_subset_of_the_ports() -> None:
     assert [p.name for p in serve([pod()], ports_mode="subset:admin").ports] == ["admin"]
     unknown = serve([pod()], ports_mode="subset:admin,nope")
