@@ -175,7 +175,7 @@ def ready_checks(controller: Controller) -> Mapping[str, health.Check]:
             return None
         return controller.elector.problem or "the Lease has not been read yet"
 
-    return checks | {"lease": lease}
+    return checks | {"lease": lease, "rights": lambda: controller.workers.forbidden}
 
 
 def gauged(controller: Controller) -> Gauged:

@@ -8,6 +8,7 @@ nothing is taken, and with it everything is looked at once.
 from __future__ import annotations
 
 import asyncio
+import re
 import traceback
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ HASTEN_WITHIN_S = 2.0
 OUTAGE_S = 5.0
 # A slice that is not ours is not watched either: so often it is seen whether it still is in the way.
 STRANGER_AGAIN_S = 10.0
+# What RBAC says of a missing permission; admission refuses single objects by 403, too, in other words.
+MISSING_RIGHT = re.compile(r'cannot \w+ resource "')
 URGENT_TRIES = 3  # passes in a row that may fail in the urgent lane: some 0.4 s of backoff in all
 
 _MADE_AGAIN = frozenset({"error", "fenced", "preempted"})  # results of passes
@@ -72,6 +75,7 @@ class Workers:
         self._leading = asyncio.Event()
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
+        self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
         self._under_way = 0  # passes
         self._idle = asyncio.Event()  # set while there are none
         self._idle.set()
@@ -83,6 +87,14 @@ class Workers:
     def leading(self) -> bool:
         """Whether this replica works."""
         return self._leading.is_set()
+
+    @property
+    def forbidden(self) -> str | None:
+        """Which verb on which resource is not permitted, in the API server's words; None if all are."""
+        if not self._forbidden:
+            return None
+        also = f" (and {len(self._forbidden) - 1} more Services)" if len(self._forbidden) > 1 else ""
+        return next(iter(self._forbidden.values())) + also
 
     def enqueue(self, triggers: Triggers) -> None:
         """Ask for passes. A standby remembers nothing: when it takes over it looks at everything."""
@@ -103,6 +115,7 @@ class Workers:
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
         self._leading.clear()
+        self._forbidden.clear()
         self._asked.forget()
         self._rooms.reconciler.forget_all()
 
@@ -171,17 +184,9 @@ class Workers:
             fact = msgspec.structs.replace(fact, error=f"{fact.error} (unexpected, at {where})")
             return False
         else:
-            self._queue.forget(key)
-            if done.more:
-                fact = msgspec.structs.replace(fact, result="requeue")
-                self._queue.add(key, Lane.ROUTINE)
-            if done.look_after_s is not None:
-                self._queue.add(key, Lane.ROUTINE, after_s=done.look_after_s)
-            self.enqueue(dict.fromkeys(done.others, Lane.ROUTINE))
-            if done.wake_at is not None:
-                self._queue.add(key, Lane.URGENT, after_s=max(0.0, done.wake_at - self._wall()))
-            fact = msgspec.structs.replace(fact, writes=done.writes)
-            self._wrote(done.writes)
+            result = "requeue" if done.more else "success"
+            fact = msgspec.structs.replace(fact, result=result, writes=done.writes)
+            self._came_through(key, done)
             return done.writes == 0
         finally:
             self._under_way -= 1
@@ -208,6 +213,20 @@ class Workers:
         if fact.result in _MADE_AGAIN and self._leading.is_set():
             self._asked.again(key, since)
 
+    def _came_through(self, key: Key, done: Pass) -> None:
+        """What follows from a pass that did not fail."""
+        self._queue.forget(key)
+        if done.more:
+            self._queue.add(key, Lane.ROUTINE)
+        else:
+            self._forbidden.pop(key, None)
+        if done.look_after_s is not None:
+            self._queue.add(key, Lane.ROUTINE, after_s=done.look_after_s)
+        self.enqueue(dict.fromkeys(done.others, Lane.ROUTINE))
+        if done.wake_at is not None:
+            self._queue.add(key, Lane.URGENT, after_s=max(0.0, done.wake_at - self._wall()))
+        self._wrote(done.writes)
+
     def _wrote(self, writes: int) -> None:
         if not writes:
             return
@@ -217,10 +236,13 @@ class Workers:
 
     def _failed(self, fact: Reconciled, key: Key, lane: Lane, error: Exception) -> Reconciled:
         if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.causes:
+            self._forbidden.pop(key, None)
             return msgspec.structs.replace(fact, result="dropped")  # nothing can be made there any more
         if isinstance(error, Stranger):
             self._queue.add(key, Lane.ROUTINE, after_s=STRANGER_AGAIN_S)
             return msgspec.structs.replace(fact, result="error", error_type="Stranger", error=str(error))
+        if isinstance(error, Forbidden) and MISSING_RIGHT.search(error.message):
+            self._forbidden[key] = error.message
         if self._failing_since is None:
             self._failing_since = self._loop.time()
         # An API server that fails for long is not asked at the urgent lane's pace for ever.

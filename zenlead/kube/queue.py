@@ -118,7 +118,7 @@ class WorkQueue(Generic[K]):
             self._settle()
             try:
                 await waiter
-            except asyncio.CancelledError:
+            except BaseException:
                 group.leave(waiter)
                 self._settle()  # the wake-up that this worker will not use goes to another
                 raise

@@ -150,6 +150,7 @@ class Recorder:
         while True:
             at_rest()
             await self._some.wait()
+            alive()
             await self._limiter.acquire()
             if self._waiting:
                 await self._tell(self._waiting.popleft())

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.controller.scene import Scene
+from zenlead.controller.apply import Stranger
 from zenlead.controller.caches import Selectors
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.reconcile import Pass
-from zenlead.controller.workers import Rooms, Workers, places
+from zenlead.controller.workers import STRANGER_AGAIN_S, Rooms, Workers, places
 from zenlead.kube.errors import Forbidden, Unreachable
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced
@@ -21,6 +22,7 @@ from zenlead.kube.lru import AsyncLRU
 from zenlead.kube.queue import WorkQueue
 from zenlead.kube.resources import ENDPOINT_SLICES
 from zenlead.lead import contract
+from zenlead.lead.writes import Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -200,6 +202,28 @@ async def test_a_failing_key_is_tried_again_ever_more_slowly() -> None:
     assert {f.error_type for f in s.facts if isinstance(f, Reconciled)} == {"Unreachable", ""}
 
 
+async def test_a_stranger_in_the_way_is_looked_at_again_and_again_at_one_pace() -> None:
+    s = shop(*[Stranger(Target.SLICES, "web-leader")] * 9)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(120)
+        waits = [b - a for a, b in itertools.pairwise(s.reconciler.times())]
+        assert waits == pytest.approx([STRANGER_AGAIN_S] * 9, abs=0.1)
+        assert s.results() == ["error"] * 9 + ["success"]
+        assert {lane for _, _, lane in s.reconciler.passes[1:]} == {"routine"}
+        assert s.at_rest()
+
+
+async def test_services_that_a_pass_names_are_looked_at_too() -> None:
+    s = shop(Pass(others=[("t1", "api")]))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: ROUTINE})
+        await asyncio.sleep(1)
+        assert [name for _, name, _ in s.reconciler.passes] == ["web", "api"]
+
+
 async def test_a_terminating_namespace_drops_the_key_quietly() -> None:
     terminating = Forbidden("being terminated", status=403, causes=("NamespaceTerminating",))
     s = shop(Unreachable("down"), terminating)
@@ -243,6 +267,44 @@ async def test_who_lost_the_lease_leaves_the_key_to_the_next_holder() -> None:
         await asyncio.sleep(60)
         assert s.results() == ["fenced"]
         assert s.at_rest()
+
+
+NO_RIGHT = 'services "web-leader" is forbidden: User "zen" cannot patch resource "services" in API group ""'
+
+
+async def test_a_permission_that_is_missing_is_named_until_the_write_comes_through() -> None:
+    s = shop(Forbidden(NO_RIGHT, status=403), Forbidden(NO_RIGHT, status=403), Pass(writes=1, more=True))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT, ("t1", "api"): URGENT})
+        assert s.workers.forbidden is None
+        await asyncio.sleep(0.001)  # both have failed once, and are to be tried again a little later
+        assert s.workers.forbidden == f"{NO_RIGHT} (and 1 more Services)"
+        await asyncio.sleep(10)
+        assert s.workers.forbidden is None
+
+
+async def test_a_permission_is_another_replicas_matter_once_that_leads() -> None:
+    s = shop(*[Forbidden(NO_RIGHT, status=403)] * 50)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(5)
+        assert s.workers.forbidden == NO_RIGHT
+        s.workers.follow()
+        assert s.workers.forbidden is None
+
+
+async def test_a_refusal_of_one_object_is_no_missing_permission() -> None:
+    s = shop(
+        *[Forbidden("services is forbidden: exceeded quota: few, requested: services=1", status=403)] * 9
+    )
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(5)
+        assert s.results()[0] == "error"
+        assert s.workers.forbidden is None
 
 
 async def test_a_bug_in_one_service_is_told_and_leaves_the_workers_to_the_others() -> None:
