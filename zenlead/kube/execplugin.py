@@ -74,9 +74,14 @@ async def run_plugin(plugin: dict[str, Any], chosen: ChosenContext, origin: str)
         command = os.path.join(chosen.base, command)
     name = f"{origin}: credential plugin {command}"
     output = await _run([command, *arguments], environment, name, str(plugin.get("installHint") or ""))
+    return granted_by(output, name)
+
+
+def granted_by(output: bytes, name: str) -> Granted:
+    """What a plugin's standard output grants. ConfigError, which quotes none of it, when that is nothing."""
     try:
         status = msgspec.json.decode(output, type=_ExecCredential).status
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise ConfigError(f"{name} did not print an ExecCredential") from None
     granted = Granted(
         token=status.token or "",

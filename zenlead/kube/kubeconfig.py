@@ -130,7 +130,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"kubeconfig {path} is not valid YAML{line}") from None
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"kubeconfig {path} is not valid YAML") from None
     if document is None:
         return {}

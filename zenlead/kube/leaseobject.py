@@ -72,7 +72,7 @@ def decode_lease(body: bytes) -> Lease:
     """A Lease from its JSON. Invalid if it is none, or lacks the version that writes must name."""
     try:
         lease = _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"the Lease cannot be read: {error}", reason="Malformed") from error
     if not lease.metadata.resource_version:
         raise Invalid("the Lease has no resourceVersion", reason="Malformed")

@@ -114,7 +114,7 @@ def one_line(text: str, limit: int) -> str:
 def _read_status(body: bytes) -> _Status | None:
     try:
         return msgspec.json.decode(body, type=_Status)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

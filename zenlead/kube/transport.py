@@ -107,7 +107,7 @@ class HttpApi:
         body = await self._send(Request("get", "GET", "version", "", "/version", self._timeout))
         try:
             return str(msgspec.json.decode(body, type=dict[str, object]).get("gitVersion", ""))
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):
             return ""
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:

@@ -35,7 +35,7 @@ def copies(managed_fields: bytes) -> Copies:
     managedFields. Nothing where they say nothing: backup tools and some clients drop them."""
     try:
         entries = msgspec.json.decode(managed_fields or b"[]", type=list[_Entry] | None)
-    except msgspec.DecodeError:  # no reason not to serve the Service
+    except (ValueError, RecursionError):  # no reason not to serve the Service
         return NO_COPIES
     sets = [e.fields_v1.metadata for e in entries or () if e.fields_v1 and e.fields_v1.metadata]
     makers = [s for s in sets if f"f:{contract.SOURCE_SERVICE}" in (s.labels or ())]
