@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,11 +101,11 @@ class ZenleadProcess:
             return 0, ""
 
     async def metrics(self) -> dict[str, float]:
-        """The samples of /metrics: ``name{label="value"}`` as it stands there, to its value."""
+        """The samples of /metrics: ``name{label="value"}``, labels by the alphabet, to its value."""
         status, text = await self.http(self.metrics_url)
         assert status == 200, f"/metrics answered {status}"
         samples = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
+        return {_ordered(name): float(value) for name, _, value in samples}
 
     async def ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Returns when /readyz says so; AssertionError with the log when it does not in time."""
@@ -146,3 +147,9 @@ class ZenleadProcess:
     def close(self) -> None:
         """Makes sure that it is gone."""
         stop(self._process, timeout_s=2.0)
+
+
+def _ordered(series: str) -> str:
+    name, brace, labels = series.partition("{")
+    found = sorted(re.findall(r'\w+="(?:[^"\\]|\\.)*"', labels))
+    return f"{name}{{{','.join(found)}}}" if brace else name

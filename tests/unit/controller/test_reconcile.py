@@ -117,6 +117,15 @@ async def test_the_age_of_a_leadership_begins_with_the_switch() -> None:
     assert settled.leader_since > elected.leader_since + 59
 
 
+async def test_nobody_leads_before_the_slice_is_there() -> None:
+    scene = await Scene().begin("web-0")
+    done = await scene.pass_(Lane.URGENT)  # a leader Service is made by the routine lane
+    assert (done.writes, done.more) == (0, True)
+    await scene.pass_(Lane.ROUTINE)
+    told = [(state.leader, state.stable, state.endpoint_slices) for state in scene.facts_of(ServiceState)]
+    assert told == [("", False, 0), ("web-0", True, 1)]
+
+
 async def test_leader_services_that_exist_are_counted() -> None:
     scene = await Scene(dry_run=True).begin("web-0")
     await scene.pass_()
