@@ -31,7 +31,7 @@ from zenlead.kube.userlogin import log_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEEP = b'{"metadata":{"x":' + b"[" * 3_000
+DEEP = b'{"metadata":{"x":' + b"[" * 1_200
 NOW = 1_735_700_000.0
 SECRET = "s3cr3t-of-the-user"
 STATUS: dict[str, Any] = {
