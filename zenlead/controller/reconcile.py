@@ -16,6 +16,7 @@ import msgspec
 
 from zenlead.controller import announce
 from zenlead.controller.apply import Applier, Listener, Reads, Sender, Sight, Stranger
+from zenlead.controller.endings import Endings
 from zenlead.controller.facts import (
     PortUnresolved,
     ServiceForgotten,
@@ -24,7 +25,7 @@ from zenlead.controller.facts import (
 )
 from zenlead.controller.standing import Standing
 from zenlead.controller.strays import Strays
-from zenlead.kube.errors import NotFound
+from zenlead.kube.errors import Forbidden, NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.resources import PODS
 from zenlead.lead import contract
@@ -97,6 +98,7 @@ class Reconciler:
         self._options = options
         self._applier = Applier(caches, reads, listener, parallel=options.parallel)
         self._strays = Strays(reads, options.namespaces)
+        self._endings = Endings()
         # Services of which anything was told, a failed write included; each goes with its ServiceForgotten.
         self._told: set[Key] = set()
         self._standing = Standing()  # of the same Services
@@ -108,6 +110,7 @@ class Reconciler:
     def forget_all(self) -> None:
         """Another replica tells the state of the Services now."""
         self._strays.new_term()
+        self._endings.forget_all()
         self._standing.forget_all()
         while self._told:
             self._listener.notify(ServiceForgotten(*self._told.pop()))
@@ -135,6 +138,7 @@ class Reconciler:
             if isinstance(desired, Serve):
                 self._strays.notice(seen)
             pending = diff(seen, desired, conditions=self._options.conditions)
+            pending = self._endings.possible(seen, pending)
             if self._options.dry_run:
                 return self._rehearsed(seen, desired, pending)
             chosen = _next_writes(pending, lane)
@@ -154,6 +158,9 @@ class Reconciler:
             except Stranger as error:
                 if seen.source is not None:
                     self._listener.announce(seen.source, announce.conflict(str(error), seen.source.uid))
+                raise
+            except Forbidden as error:
+                self._endings.hear(seen, error)
                 raise
             done.writes += len(chosen)
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
@@ -204,13 +211,14 @@ class Reconciler:
         key = (seen.namespace, seen.name)
         if isinstance(desired, Absent):
             self._strays.forget(key)
+            self._endings.forget(key)
             if key in self._told and not done.more:
                 self._told.remove(key)
                 self._standing.forget(key)
                 notify(ServiceForgotten(*key))
             return
         self._told.add(key)
-        if source is not None:
+        if source is not None and seen not in self._endings:
             warnings = announce.warnings(desired, source.uid)
             for announcement in self._standing.named(key, warnings, self._wall()):
                 self._listener.announce(source, announcement)
@@ -285,10 +293,12 @@ def _leader_since(seen: Snapshot, serve: Serve, pod: PodView) -> float:
 
 
 def _who_leads(seen: Snapshot, serve: Serve) -> PodView | None:
-    if not serve.policy.paused:
-        return serve.leader.pod if serve.leader else None
-    pod = seen.routed_pod  # whoever should lead does not
-    return pod if pod is not None and pod.uid == serve.routed.uid else None
+    """The pod that is routed to: not one that will be, once the slice can be made."""
+    pod = serve.leader.pod if serve.leader else None
+    if serve.policy.paused:
+        pod = seen.routed_pod  # whoever should lead does not
+    routes = any(observed.endpoints for observed in seen.slices)
+    return pod if routes and pod is not None and pod.uid == serve.routed.uid else None
 
 
 def _sticky(serve: Serve) -> str:

@@ -131,6 +131,20 @@ async def test_a_leader_service_concerns_its_source() -> None:
     assert rooms.drop(leader()) == {WEB: ROUTINE}
 
 
+async def test_a_leader_service_without_the_source_label_concerns_its_owner() -> None:
+    out = service(annotations={contract.ENABLED: "no"})
+    bare = leader(labels={contract.MANAGED_BY: contract.MANAGER})
+    rooms = Rooms(out)
+    assert rooms.put(bare) == {WEB: ROUTINE}
+    assert rooms.caches.keys() == {WEB}
+    assert rooms.caches.snapshot(WEB, None).services == (bare,)
+    elsewhere = leader(
+        labels={contract.MANAGED_BY: contract.MANAGER, contract.SOURCE_SERVICE: "api"}, version="6"
+    )
+    assert rooms.put(elsewhere) == {WEB: ROUTINE, API: ROUTINE}
+    assert rooms.caches.snapshot(WEB, None).services == (), "as long as it has a label that one counts"
+
+
 async def test_whoever_wants_a_name_hears_that_it_is_taken_or_free() -> None:
     rooms = Rooms(service())
     stranger = service("web-leader", annotations={contract.ENABLED: "no"})

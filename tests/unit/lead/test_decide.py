@@ -15,6 +15,7 @@ from tests.unit.lead.builders import (
     pod,
     serve,
     service,
+    slice_json,
     slice_of,
     snapshot,
     stamp,
@@ -26,6 +27,7 @@ from zenlead.lead.desired import Absent, Blocked, Routed, Snapshot, problems_of
 from zenlead.lead.ownership import owned
 from zenlead.lead.routed import epoch_of, read_routed
 from zenlead.lead.views import Owner, PodView
+from zenlead.lead.wire import WireSlice, decode
 from zenlead.lead.writes import diff
 
 LED = pod("web-0", age=2000)
@@ -241,6 +243,15 @@ def test_pods_that_share_an_address_are_told_apart_the_same_way_always() -> None
     twin = pod("web-5", age=900, ips=list(LED.ips))
     old = slice_of(LED, ref=False)
     assert routed(slices=(old,), pods=(LED, twin)) == routed(slices=(old,), pods=(twin, LED))
+
+
+def test_of_pods_that_share_an_address_the_one_that_is_named_leads() -> None:
+    """An older writer's reference without a UID."""
+    twin = pod("web-5", age=9000, ips=list(LED.ips))
+    body = slice_json(LED)
+    del body["endpoints"][0]["targetRef"]["uid"]
+    old = decode(WireSlice, msgspec.json.encode(body))
+    assert routed(slices=(old,), pods=(twin, LED)).uid == LED.uid
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "٣", "9" * 19, "1 ", "+1"])
