@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from pathlib import Path
@@ -163,3 +164,118 @@ async def test_pods_cannot_be_written_with_these_rights(
             with pytest.raises(StatusError) as refused:
                 await write
             assert refused.value.status == 403
+
+
+async def readyz(process: ZenleadProcess) -> tuple[int, str]:
+    return await process.http(f"{process.health_url}/readyz")
+
+
+async def says(process: ZenleadProcess, *words: str) -> None:
+    """/readyz is refused, and says why; the probe that would restart the process is content."""
+
+    async def refused() -> bool:
+        status, text = await readyz(process)
+        return status == 503 and all(word in text for word in words)
+
+    await eventually(refused, f"/readyz says {words}", timeout_s=15.0)
+    assert (await process.http(f"{process.health_url}/healthz"))[0] == 200
+
+
+@pytest.fixture
+async def granted(admin: KubeClient, home: Namespace, namespace: Namespace) -> Grant:
+    """Everything that the page gives where some namespaces are served, taken back and given again at will."""
+    objects = moved(documents("namespaced"), {HOME: home.name, SERVED: namespace.name})
+    for body in objects:
+        await admin.create(KINDS[body["kind"]], body["metadata"]["namespace"], body)
+    roles = [body for body in objects if body["kind"] == "Role"]
+    return Grant(admin, {body["metadata"]["name"]: body for body in roles})
+
+
+@pytest.fixture
+async def account(granted: Grant, controlplane: ControlPlane, home: Namespace, tmp_path: Path) -> Path:
+    """A kubeconfig of the ServiceAccount that has what is granted."""
+    return controlplane.kubeconfig(tmp_path / "account", token=await account_token(home))
+
+
+class Grant:
+    """Roles, and single verbs of them that are missing for a while."""
+
+    def __init__(self, admin: KubeClient, roles: dict[str, Object]) -> None:
+        self._admin = admin
+        self._roles = roles
+
+    async def without(self, role: str, resource: str, *verbs: str) -> None:
+        rules = [
+            {
+                **rule,
+                "verbs": [v for v in rule["verbs"] if v not in verbs or resource not in rule["resources"]],
+            }
+            for rule in self._roles[role]["rules"]
+        ]
+        await self._set(role, rules)
+
+    async def whole(self, role: str) -> None:
+        await self._set(role, self._roles[role]["rules"])
+
+    async def _set(self, role: str, rules: list[Object]) -> None:
+        namespace = self._roles[role]["metadata"]["namespace"]
+        await self._admin.patch(ROLES, namespace, role, {"rules": rules})
+
+
+async def test_what_is_not_permitted_is_named_and_recovered_from_without_a_restart(
+    *,
+    granted: Grant,
+    account: Path,
+    home: Namespace,
+    namespace: Namespace,
+    recorder: Recorder,
+    zenlead_process: StartZenlead,
+) -> None:
+    """To read, at the start and later; to hold the Lease; to write."""
+    for index in range(2):
+        await namespace.pod(f"web-{index}")
+    await namespace.service("web")
+    await granted.without("zenlead", "pods", "list", "watch")
+    process = await zenlead_process(
+        "--leader-pod-cache-ttl-seconds=3",
+        env={"POD_NAMESPACE": home.name},
+        kubeconfig=account,
+        ready=False,
+    )
+    await says(process, "pods", 'cannot watch resource "pods"')
+    await granted.whole("zenlead")
+    await process.ready()
+    await recorder.wait_leader("web-leader", "web-0")
+
+    await granted.without("zenlead", "pods", "list", "watch")
+    await says(process, 'cannot watch resource "pods"')
+    refused = [line for line in process.lines if "forbidden" in line]
+    assert len(refused) <= 12, "retries are backed off"
+    failed_at = asyncio.get_running_loop().time()
+    await namespace.pod_status("web-0", ready=False)
+    await granted.whole("zenlead")
+    await process.ready()
+    await recorder.wait_leader("web-leader", "web-1", since=failed_at)
+
+    await granted.without("zenlead-lease", "leases", "get", "patch")
+    await says(process, "leases", LEASE, "cannot")
+    await granted.whole("zenlead-lease")
+    await process.ready()
+
+    await granted.without("zenlead", "endpointslices", "patch")
+    await namespace.pod_status("web-0", ready=True)
+    await namespace.pod_status("web-1", ready=False)
+    await says(process, 'cannot patch resource "endpointslices"')
+    await granted.whole("zenlead")
+    await process.ready(timeout_s=40.0)
+    assert recorder.leaders("web-leader")[-1] == "web-0"
+    assert process.exit_code is None
+
+
+async def test_a_verb_that_is_not_needed_is_not_missed(
+    granted: Grant, account: Path, home: Namespace, zenlead_process: StartZenlead
+) -> None:
+    """Objects come by a watch that begins with all of them, so to list is needed by older servers only."""
+    await granted.without("zenlead", "pods", "list")
+    process = await zenlead_process(env={"POD_NAMESPACE": home.name}, kubeconfig=account)
+    assert (await readyz(process))[0] == 200
