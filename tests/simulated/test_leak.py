@@ -11,6 +11,8 @@ import itertools
 import json
 from typing import Any
 
+import pytest
+
 from tests.simulated.clock import WallClock
 from tests.simulated.growth import blocks, empty_caches, grown, sizes
 from tests.simulated.instantapi import InstantApi
@@ -127,6 +129,7 @@ class Churn:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.timeout(400)
 async def test_a_hundred_thousand_lives_leave_nothing_behind() -> None:
     churn = Churn()
     task = asyncio.create_task(churn.controller.run())

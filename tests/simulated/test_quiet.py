@@ -8,7 +8,9 @@ from collections import Counter
 import pytest
 
 from tests.simulated.cluster import Cluster, Hands
-from tests.simulated.faultyapi import Weather
+from tests.simulated.faultyapi import FaultyApi, Weather
+from tests.simulated.growth import blocks, grown, sizes
+from tests.simulated.instantapi import InstantApi
 from zenlead.kube.resources import ENDPOINT_SLICES
 
 SERVICES_COUNT = 50
@@ -17,6 +19,8 @@ BETWEEN_DEEDS_S = 0.15  # mean
 # When the trouble ends, a key may wait for the rest of its backoff (30 s at most), and a request may be lost
 # that was under way (10 s) before another is made; a pod may have to ripen (3 s).
 BOUND_S = 30.0 + 10.0 + 5.0
+# Noise: 50,000 requests and watches that each left one block behind would be far more.
+BLOCKS_A_DAY = 2_000
 
 WEATHERS = {
     "fair": Weather(),
@@ -112,3 +116,28 @@ async def test_six_idle_minutes_and_then_a_failover() -> None:
         lists = Counter(r.resource for r in cluster.network.requests if r.verb == "list")
         # One is the survey of slices that others left on leader Services before this term.
     assert lists == {"endpointslices": 1}, "a watch that ended is resumed, not begun anew"
+
+
+@pytest.mark.timeout(400)
+async def test_a_quiet_day_costs_no_write_and_nothing_grows() -> None:
+    """24 hours: the Lease is renewed, watches are resumed, and that is all."""
+    async with Cluster(9) as cluster:
+        cluster.lease_network = FaultyApi(InstantApi(), cluster.dice, Weather())  # for 40,000 renewals
+        await populate(cluster, SERVICES_COUNT)
+        await cluster.start()
+        await cluster.settles(BOUND_S)
+        await asyncio.sleep(2 * 3600.0)
+        quiet_at, day_of = asyncio.get_running_loop().time(), cluster.controller
+        cluster.network.requests.clear()
+        cluster.facts.clear()
+        size, held = sizes(day_of), blocks()
+        for _ in range(24):
+            await asyncio.sleep(3600.0)
+            cluster.lease_network.requests.clear()
+            cluster.facts.clear()
+        assert cluster.network.writes(since=quiet_at) == []
+        assert [r for r in cluster.network.requests if r.full] == []
+        assert await cluster.faults() == []
+        cluster.network.requests.clear()
+        assert grown(size, sizes(day_of)) == {}
+        assert blocks() - held <= BLOCKS_A_DAY

@@ -7,6 +7,7 @@ Source: Kubernetes API concepts, "Resource versions" and "Efficient detection of
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -114,7 +115,8 @@ class Objects:
         """What happened after ``revision``, oldest first. Raises Compacted."""
         if revision < self._compacted:
             raise Compacted(self._compacted)
-        return [past for past in self._past if past.revision > revision]
+        newer = itertools.takewhile(lambda past: past.revision > revision, reversed(self._past))
+        return list(newer)[::-1]
 
     def put(self, key: Key, body: Body) -> Stored:
         """Create or replace an object; its metadata gets the new revision."""
