@@ -110,8 +110,8 @@ def annotations(dice: Dice, number: int) -> dict[str, str]:
     chosen = {name: value.replace("{n}", str(number)) for name, value in chosen.items()}
     for key in dice.some(EXTRA_KEYS, 0.3):
         chosen[contract.LEADER_PREFIX + key] = dice.choice(TEXTS)
-    if number % 50 == 7:  # as much as the API server takes
-        chosen[contract.LEADER_PREFIX + "large"] = "x" * (dice.choice((230, 245)) * 1024)
+    if number % 50 == 7:  # much, and as much as the API server takes
+        chosen = {contract.LEADER_PREFIX + "large": "x" * (230_000 if number % 100 == 7 else 262_000)}
     return {contract.ENABLED: "true", **chosen}
 
 

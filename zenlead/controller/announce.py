@@ -139,7 +139,7 @@ def refused(what: str, words: str, source_uid: str) -> Announcement:
 def withdrawn(desired: Desired, name: str, slice_uid: str) -> Announcement:
     why = desired.message if isinstance(desired, Blocked) else "the Service opted out"
     if not isinstance(desired, Absent | Blocked):
-        why = "another slice took its place"
+        why = "the leader Service has no use for it any more"
     dedup = f"{slice_uid}/withdrawn"
     return Announcement(
         True, "EndpointSliceDeleted", "Withdraw", f"withdrew EndpointSlice {name}: {why}", dedup

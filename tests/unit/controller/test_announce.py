@@ -110,6 +110,7 @@ def test_a_withdrawal_says_why() -> None:
     refused = decide(snapshot(source=service(selector=None)), T0)
     assert "selector" in announce.withdrawn(refused, "web-leader", "u").note
     assert "opted out" in announce.withdrawn(Absent(), "web-leader", "u").note
+    assert "no use for it" in announce.withdrawn(serve(snapshot(LED)), "web-leader-ipv6", "u").note
     assert announce.created(serve(snapshot(LED)), "u").reason == "LeaderServiceCreated"
     assert led_by(LED)[contract.EPOCH] == "1"
 
