@@ -99,9 +99,14 @@ def _in_patience(pod: PodView, policy: Policy) -> bool:
     return pod.unready_since is not None and pod.unready_since + policy.failover_min_delay_s > T0
 
 
-@given(worlds())
+@given(sources(served=True), pods_json(), pods_json())
 @THOROUGH
-def test_a_fit_leader_is_left_for_what_its_service_asks_only(world: World) -> None:
+def test_a_fit_leader_is_left_for_what_its_service_asks_only(
+    source: Json, before: list[Json], after: list[Json]
+) -> None:
+    world = World(source, before)
+    world.settle(T0)
+    world.pods = after
     seen = world.snapshot()
     desired = decide(seen, T0)
     if not isinstance(desired, Serve) or desired.leader is None:

@@ -95,6 +95,8 @@ def test_a_higher_priority_waits_behind_a_fit_leader_unless_failback_says_otherw
     assert name_of(serve([old, high], routed=old, failback="after:2m", now=T0 + 20)) == "web-1"
     low = pod("web-1", annotations={contract.PRIORITY: "-5"})
     assert name_of(serve([old, low], routed=old, failback="immediate")) == "web-0"
+    older = pod("web-1", age=90_000)
+    assert name_of(serve([old, older], routed=old, failback="immediate")) == "web-0", "of the same priority"
 
 
 def test_nobody_waits_for_the_clock_of_a_node_that_is_ahead() -> None:
