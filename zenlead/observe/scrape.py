@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Half a millisecond of work, by far the most of which is making the text and a little compressing it.
 CHUNK_CHARS = 32 * 1024
 CHUNK_PIECES = 256  # as many owners with nothing to say are asked in a tenth of that
+_PART_BYTES = 32 * 1024  # compressed
 _UNPACK_BYTES = 1024  # compressed; some 40 KB of text
 _OPENMETRICS_TYPE = "application/openmetrics-text"
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to say: with gzip's header and trailer
@@ -40,28 +41,43 @@ class Packed:
     """A text, compressed bit by bit."""
 
     def __init__(self) -> None:
-        self.length = 0  # of the text, in bytes
-        self.packed = bytearray()
         self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        self._parts: list[bytes] = []  # in few, for one large buffer that grows is copied time and again
+        self._last = bytearray()
+        self._length = 0  # of the text, in bytes
 
     def __repr__(self) -> str:
-        return f"<Packed {self.length} bytes in {len(self.packed)}>"
+        return f"<Packed {self._length} bytes in {sum(map(len, self._parts)) + len(self._last)}>"
 
     def add(self, text: str) -> None:
         """Append ``text``."""
         encoded = text.encode()
-        self.length += len(encoded)
-        self.packed += self._compressor.compress(encoded)
+        self._length += len(encoded)
+        self._keep(self._compressor.compress(encoded), _PART_BYTES)
 
     def finish(self) -> None:
         """Nothing comes any more."""
-        self.packed += self._compressor.flush()
+        self._keep(self._compressor.flush(), 0)
 
-    def unpacked(self) -> Iterator[bytes]:
-        """The text again, in chunks."""
+    def packed(self) -> Pieces:
+        """The compressed text."""
+        return Pieces(sum(map(len, self._parts)), self._parts)
+
+    def unpacked(self) -> Pieces:
+        """The text itself; it is never there as a whole."""
+        return Pieces(self._length, self._unpack())
+
+    def _keep(self, compressed: bytes, least: int) -> None:
+        self._last += compressed
+        if len(self._last) > least:
+            self._parts.append(bytes(self._last))
+            self._last.clear()
+
+    def _unpack(self) -> Iterator[bytes]:
         unpacker = zlib.decompressobj(_GZIP)
-        for at in range(0, len(self.packed), _UNPACK_BYTES):
-            yield unpacker.decompress(self.packed[at : at + _UNPACK_BYTES])
+        for part in self._parts:
+            for at in range(0, len(part), _UNPACK_BYTES):
+                yield unpacker.decompress(part[at : at + _UNPACK_BYTES])
 
 
 class Scrape:
@@ -100,8 +116,8 @@ class Scrape:
             return Response(503, words.encode())
         content_type = CONTENT_TYPE_LATEST if openmetrics else CONTENT_TYPE_PLAIN_0_0_4
         if accepts_gzip(request.headers.get("accept-encoding", "")):
-            return Response(200, bytes(text.packed), content_type, "gzip")
-        return Response(200, Pieces(text.length, text.unpacked()), content_type)
+            return Response(200, text.packed(), content_type, "gzip")
+        return Response(200, text.unpacked(), content_type)
 
     async def _collect_in_time(self, *, openmetrics: bool) -> Packed:
         async with asyncio.timeout(self._timeout_s), self._turn:
