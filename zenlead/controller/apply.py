@@ -18,6 +18,7 @@ from zenlead.controller import announce
 from zenlead.controller.facts import ControllerFact, LeaderMoved, WriteDone
 from zenlead.kube.errors import Conflict, Forbidden, Invalid, NotFound
 from zenlead.kube.lane import Lane
+from zenlead.kube.lanes import Outdated
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 from zenlead.lead.contract import Reason
 from zenlead.lead.desired import Desired, Serve, Snapshot
@@ -144,7 +145,7 @@ class Applier:
                 await self._read_back(write, sight)
                 if self._came_through(write, sight):
                     result = "success"
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, Outdated):
                 result = "cancelled"
                 raise
             except Exception as error:

@@ -9,6 +9,7 @@ what the urgent lane leaves over is handed to the routine lane, so that no failo
 from __future__ import annotations
 
 import contextlib
+import functools
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,7 @@ from zenlead.controller.standing import Standing
 from zenlead.controller.strays import Strays
 from zenlead.kube.errors import Forbidden, NotFound
 from zenlead.kube.lane import Lane
+from zenlead.kube.lanes import Outdated
 from zenlead.kube.resources import PODS
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason
@@ -50,7 +52,9 @@ MAX_ROUNDS = 8
 class Lanes(Protocol):
     """Gives out senders, and the tokens that routine writes cost (kube/lanes.py)."""
 
-    def on(self, lane: Lane, *, service: str = "", credits: int = 0, retries: bool = True) -> Sender: ...
+    def on(
+        self, lane: Lane, *, service: str, credits: int = 0, retries: bool, wanted: Callable[[], bool]
+    ) -> Sender: ...
 
     async def try_credit(self) -> bool: ...
 
@@ -124,14 +128,12 @@ class Reconciler:
         the loop time at which the change was seen. ``failing``: an earlier pass failed and a next one is sure
         to come, so writes need not be tried twice in this one. Raises ApiError, Stranger, Unsettled, Fenced.
         """
-        done, applier = Pass(), self._applier
-        senders: dict[bool, Sender] = {}
-        for _round in range(MAX_ROUNDS):
-            seen = snapshot()
-            senders = senders or {
-                True: self._lanes.on(Lane.URGENT, service=seen.name, retries=not failing),
-                False: self._lanes.on(Lane.ROUTINE, service=seen.name, credits=1, retries=not failing),
-            }
+        done, applier, taken = Pass(), self._applier, snapshot()
+        senders = self._senders(taken.name, failing, lambda: snapshot() == taken)
+        for again in range(MAX_ROUNDS):
+            if again:
+                taken = snapshot()
+            seen = taken
             desired = decide(seen, self._wall())
             if not self._options.trust_cache:
                 seen, desired = await self._confirmed(seen, desired)
@@ -162,8 +164,15 @@ class Reconciler:
             except Forbidden as error:
                 self._endings.hear(seen, error)
                 raise
+            except Outdated:
+                continue  # nothing was written by it, and the next look knows better
             done.writes += len(chosen)
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
+
+    def _senders(self, service: str, failing: bool, wanted: Callable[[], bool]) -> dict[bool, Sender]:
+        """By whether a write is urgent; a pass of the routine lane comes with one credit."""
+        on = functools.partial(self._lanes.on, service=service, retries=not failing, wanted=wanted)
+        return {True: on(Lane.URGENT), False: on(Lane.ROUTINE, credits=1)}
 
     async def _look_for_strays(self, seen: Snapshot, lane: Lane, sender: Sender, done: Pass) -> None:
         if lane is Lane.ROUTINE:

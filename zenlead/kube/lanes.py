@@ -1,15 +1,15 @@
 """Writes in two lanes: urgent ones go at once, routine ones at the pace that was configured.
 
 Knows pace, retries and authority. Refuses to know what is written and why it is urgent. The rules: no attempt
-starts without authority or outlives it; a server that says 429 is left alone by the whole lane; every attempt
-of a routine write costs a token, so that failing writes are no faster than succeeding ones.
+starts without authority or outlives it, nor, once it had to wait, without its reason; a server that says 429
+is left alone by the whole lane; every attempt of a routine write costs a token, so that failing writes are no
+faster than succeeding ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from typing import TYPE_CHECKING
 
 import aiolimiter
@@ -36,10 +36,20 @@ URGENT_IN_FLIGHT = 32
 THROTTLED_PAUSE_S = 0.2
 # A longer Retry-After is not waited for in here: the error goes to the caller, who can put the work back.
 LONGEST_PAUSE_S = 30.0
+# An attempt that has no answer by then is made again: a server answers in milliseconds, and a connection to a
+# dead address of it takes 5 s to give up, after which another address wants its turn.
+ATTEMPT_TIMEOUT_S = 7.0
+# What a write follows from is looked at again if it had to wait longer than this, some ten times what a
+# request takes; looking costs as much as a tenth of a request.
+FRESH_S = 0.05
 
 
 class Fenced(Exception):
     """This replica has no authority to write (any more); whoever has it will do the work."""
+
+
+class Outdated(Exception):
+    """The write had to wait, and what it follows from has changed meanwhile: decide anew."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -80,12 +90,22 @@ class LaneWriter:
         self._in_flight = dict.fromkeys(Lane, 0)
         self._resume_at = dict.fromkeys(Lane, float("-inf"))  # loop time at which a lane's pause ends
 
-    def on(self, lane: Lane, *, service: str = "", credits: int = 0, retries: bool = True) -> Sender:
+    def on(
+        self,
+        lane: Lane,
+        *,
+        service: str = "",
+        credits: int = 0,
+        retries: bool = True,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Sender:
         """A Writer on ``lane``. ``service`` goes into facts; ``credits`` are tokens that the caller holds.
 
-        Without ``retries`` each write is tried once: for a caller that comes back by itself.
+        Without ``retries`` each write is tried once: for a caller that comes back by itself. ``wanted``:
+        whether a write that had to wait is still what the caller would send.
         """
-        return Sender(self, lane, service, credits, self.policies[lane].max_attempts if retries else 1)
+        attempts = self.policies[lane].max_attempts if retries else 1
+        return Sender(self, lane, service=service, credits=credits, attempts=attempts, wanted=wanted)
 
     async def credit(self) -> None:
         """Wait for one token of the routine lane; it is the caller's then, to give to ``on``."""
@@ -146,14 +166,24 @@ class LaneWriter:
 
 
 class Sender:
-    """A Writer on one lane, for the writes of one pass. Raises what the Writer raises, and Fenced.
+    """A Writer on one lane, for the writes of one pass. Raises what the Writer raises, Fenced and Outdated.
 
     Throttled and Unreachable are tried again by the lane's policy. A create that was applied although its
     reply was lost ends in AlreadyExists, a patch with a precondition in Conflict: read, then decide.
     """
 
-    def __init__(self, lanes: LaneWriter, lane: Lane, service: str, credits: int, attempts: int) -> None:
+    def __init__(
+        self,
+        lanes: LaneWriter,
+        lane: Lane,
+        *,
+        service: str,
+        credits: int,
+        attempts: int,
+        wanted: Callable[[], bool],
+    ) -> None:
         self.credits = credits  # tokens of the caller that are not spent yet
+        self._wanted = wanted
         self._max_attempts = attempts
         self._lanes = lanes
         self._lane = lane
@@ -187,6 +217,7 @@ class Sender:
         policy = self._lanes.policies[self._lane]
         attempts = 0
         failed: Throttled | Unreachable | None = None  # the first attempt, which needs no decorator
+        asked_at = loop.time()
         not_before = float("-inf")  # loop time before which the server does not want to be asked again
 
         async def attempt() -> bytes:
@@ -198,7 +229,7 @@ class Sender:
             if (wait_s := not_before - loop.time()) > 0:
                 alive(wait_s)
                 await asyncio.sleep(wait_s)
-            return await self._attempt(call)
+            return await self._attempt(call, asked_at)
 
         def report(error: Throttled | Unreachable, wait_s: float) -> None:
             nonlocal not_before
@@ -235,7 +266,7 @@ class Sender:
         self._lanes.notify(RetrySucceeded(operation, namespace, self._service))
         return body
 
-    async def _attempt(self, call: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def _attempt(self, call: Callable[[], Awaitable[bytes]], asked_at: float) -> bytes:
         self._lanes.authority_s()  # before a token is spent on it
         if self._lane is Lane.ROUTINE:
             if self.credits > 0:
@@ -245,16 +276,20 @@ class Sender:
                 await self._lanes.credit()
         async with self._lanes.turn(self._lane):
             left_s = self._lanes.authority_s()
+            if asyncio.get_running_loop().time() - asked_at > FRESH_S and not self._wanted():
+                raise Outdated("what this write follows from has changed while it had to wait")
             try:
-                async with asyncio.timeout(None if math.isinf(left_s) else left_s) as cut:
+                async with asyncio.timeout(min(left_s, ATTEMPT_TIMEOUT_S)) as cut:
                     return await call()
             except Throttled as error:
                 self._lanes.pause(self._lane, error)
                 raise
             except TimeoutError:
-                if cut.expired():
+                if not cut.expired():
+                    raise
+                if left_s <= ATTEMPT_TIMEOUT_S:
                     raise Fenced("the authority to write ended before the answer came") from None
-                raise
+                raise Unreachable(f"no answer within {ATTEMPT_TIMEOUT_S:g} s") from None
 
     def __repr__(self) -> str:
         return f"Sender({self._lane.label}, {self._service or 'no service'}, {self.credits} credits)"

@@ -14,10 +14,12 @@ from zenlead.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Th
 from zenlead.kube.facts import RetryScheduled, RetrySucceeded
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import (
+    ATTEMPT_TIMEOUT_S,
     THROTTLED_PAUSE_S,
     URGENT_IN_FLIGHT,
     Fenced,
     LaneWriter,
+    Outdated,
     RetryPolicy,
 )
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
@@ -367,3 +369,40 @@ async def test_a_cancelled_write_leaves_no_trace() -> None:
     await asyncio.gather(*(patch(lanes, Lane.URGENT) for _ in range(URGENT_IN_FLIGHT)))
     assert now() == 1
     assert repr(lanes) == "LaneWriter(0 urgent, 0 routine in flight, routine unlimited)"
+
+
+# --- writes that had to wait ----------------------------------------------------------------------
+
+
+async def test_an_attempt_without_an_answer_is_made_again() -> None:
+    writer = ScriptedWriter(takes_s=60.0)
+    with pytest.raises(Unreachable, match="no answer within 7 s"):
+        await patch(lanes_on(writer), Lane.URGENT)
+    assert writer.starts == pytest.approx([0.0, ATTEMPT_TIMEOUT_S + 0.02])
+    assert writer.in_flight == 0
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+async def test_a_write_is_not_tried_again_when_its_reason_has_gone(lane: Lane) -> None:
+    writer = ScriptedWriter(Throttled("slow down", status=429, retry_after_s=3.0))
+    sender = lanes_on(writer).on(lane, wanted=lambda: now() < 2.0)
+    with pytest.raises(Outdated):
+        await sender.patch(ENDPOINT_SLICES, "t1", "web-leader", b"{}")
+    assert writer.starts == [0.0]
+    assert now() == 3.0
+
+
+async def test_a_write_that_waits_for_its_lane_is_looked_at_again() -> None:
+    writer = ScriptedWriter(Throttled("slow down", status=429, retry_after_s=3.0))
+    lanes = lanes_on(writer)
+    with pytest.raises(Throttled):
+        await lanes.on(Lane.URGENT, retries=False).patch(ENDPOINT_SLICES, "t1", "web-leader", b"{}")
+    with pytest.raises(Outdated):
+        await lanes.on(Lane.URGENT, wanted=lambda: False).patch(ENDPOINT_SLICES, "t1", "web-leader", b"{}")
+    assert await lanes.on(Lane.URGENT, wanted=lambda: True).patch(SERVICES, "t1", "web", b"{}") == b"done"
+    assert len(writer.starts) == 2
+
+
+async def test_a_write_that_goes_at_once_is_not_looked_at_again() -> None:
+    sender = lanes_on(ScriptedWriter(REFUSED)).on(Lane.URGENT, wanted=lambda: False)
+    assert await sender.patch(SERVICES, "t1", "web", b"{}") == b"done"
