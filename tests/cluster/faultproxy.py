@@ -44,6 +44,7 @@ class Asked:
     method: str
     path: str
     query: dict[str, str]
+    authorization: str = ""
 
     @property
     def is_watch(self) -> bool:
@@ -154,6 +155,7 @@ class FaultProxy:
         self.port = self.wire.port
         self.delivered: Listener | None = None
         self.written: Listener | None = None
+        self.speaks_as = ""  # Authorization to the server, whatever came from the client; empty: what came
         self.asked: list[Asked] = []
         self.streams: list[Stream] = []
 
@@ -238,7 +240,8 @@ class FaultProxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         now = asyncio.get_running_loop().time()
-        asked = Asked(now, request.method, request.path, dict(request.query))
+        said = request.headers.get("Authorization", "")
+        asked = Asked(now, request.method, request.path, dict(request.query), said)
         self.asked.append(asked)
         body = await request.read()
         fault = next((rule.fault for rule in self._rules if rule.takes(asked)), None)
@@ -268,6 +271,8 @@ class FaultProxy:
         if self._session is None:
             raise RuntimeError("the proxy is not started")
         headers = {k: request.headers[k] for k in UNTOUCHED if k in request.headers}
+        if self.speaks_as:
+            headers["Authorization"] = self.speaks_as
         headers["Accept-Encoding"] = "identity"  # lines are to be seen as lines
         url = self._upstream.url + request.raw_path
         return self._session.request(

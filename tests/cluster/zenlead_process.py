@@ -38,6 +38,7 @@ _FOREIGN = (
     "LOG_LEVEL",
     "HTTP_PROXY",
     "HTTPS_PROXY",
+    "NO_PROXY",
 )
 
 

@@ -38,6 +38,7 @@ from zenlead.kube.exchange import (
 from zenlead.kube.facts import KubeFact, RequestDone
 from zenlead.kube.status import explained, result_of
 from zenlead.kube.supervise import ALIVE_S, alive
+from zenlead.kube.unsaid import masked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -201,7 +202,7 @@ class HttpApi:
 
     async def _exchange(self, request: Request, authorization: str, link: Link) -> bytes:
         """One attempt: the body of a success, or the error that the answer means."""
-        with self._attempt(request):
+        with self._attempt(request, authorization, link):
             async with (
                 link,
                 link.requests.request(
@@ -221,7 +222,7 @@ class HttpApi:
         self, request: Request, authorization: str, link: Link
     ) -> tuple[aiohttp.ClientResponse, Link]:
         """One attempt: a response whose stream has begun."""
-        with self._attempt(request):
+        with self._attempt(request, authorization, link):
             async with link, asyncio.timeout(self._request_timeout_s):
                 response = await link.watches.request(
                     request.method,
@@ -238,8 +239,10 @@ class HttpApi:
                     response.close()
 
     @contextlib.contextmanager
-    def _attempt(self, request: Request) -> Iterator[None]:
-        """Turn what aiohttp raises into our errors, and report how the attempt ended."""
+    def _attempt(self, request: Request, authorization: str, link: Link) -> Iterator[None]:
+        """Turn what aiohttp raises into our errors, without secrets, and report how the attempt ended."""
+        proxy = link.access.proxy
+        secret = (authorization, proxy.authorization if proxy is not None else "")
         started = time.perf_counter()
         result = "cancelled"
         alive(request.timeout.total or ALIVE_S)
@@ -248,12 +251,12 @@ class HttpApi:
             result = "success"
         except ApiError as error:
             result = result_of(type(error))
-            raise
+            raise masked(error, *secret) from None
         except aiohttp.InvalidURL:
             raise ConfigError(f"{request.title}: the server's URL cannot be used") from None
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             result = result_of(Unreachable)
-            raise unreachable(request, error) from None
+            raise masked(unreachable(request, error), *secret) from None
         finally:
             self.notify(
                 RequestDone(

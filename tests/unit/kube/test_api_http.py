@@ -16,7 +16,16 @@ import zenlead
 from tests.unit.kube.fakeserver import FakeServer, serving, status, write_kubeconfig
 from zenlead.kube import exchange
 from zenlead.kube.api import HttpApi, connect, request_lane
-from zenlead.kube.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound, Throttled, Unreachable
+from zenlead.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Gone,
+    Invalid,
+    NotFound,
+    Throttled,
+    Unreachable,
+)
 from zenlead.kube.facts import KubeFact, RequestDone
 from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 
@@ -469,3 +478,37 @@ async def test_each_attempt_is_a_fact(server: FakeServer, api: HttpApi) -> None:
 async def test_repr_shows_where_and_how_busy(server: FakeServer, api: HttpApi) -> None:
     assert repr(api) == f"HttpApi(Link({server.url}, open, 0 in use))"
     assert json.dumps(repr(api._credentials)).count("s3cr3t") == 0
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "secrets"),
+    [
+        ({"token": "s3cr3t-t0ken"}, ["s3cr3t-t0ken"]),
+        ({"username": "joe", "password": "s3cr3t-w0rd"}, ["s3cr3t-w0rd", "am9lOnMzY3IzdC13MHJk"]),
+    ],
+    ids=["token", "password"],
+)
+async def test_an_answer_that_repeats_what_was_sent_is_not_repeated(
+    server: FakeServer, tmp_path: pathlib.Path, user: dict[str, str], secrets: list[str]
+) -> None:
+    """As some proxies do in their error pages."""
+
+    async def repeat(request: web.Request) -> web.StreamResponse:
+        said = f"{request.headers['Authorization']} {' '.join(secrets)}"
+        return web.json_response({"message": said, "reason": said}, status=int(request.query["limit"]))
+
+    server.answer = repeat
+    path = write_kubeconfig(tmp_path / "kubeconfig", server.url, user=user)
+    api = await connect(kubeconfig=path, context=None, request_timeout_s=2.0)
+    for code in ("400", "401", "403", "500"):
+        with pytest.raises(ApiError) as caught:
+            await api.list(PODS, None, {"limit": code})
+        with pytest.raises(ApiError) as streamed:
+            await anext(api.watch(PODS, None, {"limit": code}, deadline_s=5))
+        for error in (caught.value, streamed.value):
+            assert not any(secret in f"{error!r}{error}{error.reason}" for secret in secrets)
+            assert "[secret]" in error.message
+    await api.close()
