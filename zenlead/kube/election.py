@@ -152,7 +152,7 @@ class Election:
         """The Lease as the server has it (None: it has none), received at ``now``."""
         before, self._lease = self._lease, lease
         if not self._ever_asked or _sign_of_life(before) != _sign_of_life(lease):
-            self._free_at = now + self._waiting_time(before, lease)
+            self._free_at = now + self._waiting_time(lease)
             self._prove(now)
         self._ever_asked = self._current = True
         self._ever_seen = self._ever_seen or lease is not None
@@ -220,16 +220,16 @@ class Election:
         spec = LeaseSpec("", RELEASED_DURATION_S, stamp, stamp, self._transitions())
         return self._encode(spec)
 
-    def _waiting_time(self, before: Lease | None, lease: Lease | None) -> float:
+    def _waiting_time(self, lease: Lease | None) -> float:
         """How long after this change of the Lease one who is not its holder must let it be, in seconds."""
-        spec, old = _spec(lease), _spec(before)
+        spec = _spec(lease)
         duration_s = max(0, spec.lease_duration_seconds or 0)
         if lease is None:
             return 0.0 if self._is_first() else RESTORE_PERIODS * self._options.retry_period_s
         if spec.holder_identity and duration_s:
-            # The same holder may still act on the longer promise that it made before.
-            same = spec.holder_identity == old.holder_identity
-            return max(duration_s, old.lease_duration_seconds or 0) if same else duration_s
+            # Who held it before may act on the longer promise that it made then: a hand may have written
+            # the shorter one, or another name.
+            return max(duration_s, self._promised_s)
         if not spec.holder_identity and duration_s == RELEASED_DURATION_S:
             return 0.0  # given back by its holder
         # Emptied by hand: who held it may not have noticed, and acts until its own deadline.

@@ -188,7 +188,7 @@ class Elector:
 
     async def _sleep(self, until: float) -> None:
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(max(0.0, until - self._loop.time())):
                 await self._stopping.wait()
         except TimeoutError:
             return

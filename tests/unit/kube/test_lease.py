@@ -304,6 +304,17 @@ def test_a_shortened_lease_does_not_shorten_what_its_holder_was_promised() -> No
     assert isinstance(machine.step(15.9, WALL), Wait)
 
 
+def test_another_name_in_a_lease_does_not_end_what_its_holder_was_promised() -> None:
+    """Somebody may have written it by hand, and the holder may not be able to see that."""
+    machine = election()
+    machine.observe(0.0, lease_of("ghost", seconds=15))
+    machine.observe(1.0, lease_of("nobody knows", seconds=3, version=2))
+    machine.observe(15.9, lease_of("nobody knows", seconds=3, version=2))
+    assert isinstance(machine.step(15.9, WALL), Wait)
+    machine.observe(16.0, lease_of("nobody knows", seconds=3, version=2))
+    assert isinstance(machine.step(16.0, WALL), Write)
+
+
 def test_a_holder_that_cannot_renew_stops_before_others_may_start_and_competes_again() -> None:
     machine, other = election(), election("other")
     lead(machine, at=100.0)
