@@ -306,8 +306,7 @@ def _who_leads(seen: Snapshot, serve: Serve) -> PodView | None:
     pod = serve.leader.pod if serve.leader else None
     if serve.policy.paused:
         pod = seen.routed_pod  # whoever should lead does not
-    routes = any(observed.endpoints for observed in seen.slices)
-    return pod if routes and pod is not None and pod.uid == serve.routed.uid else None
+    return pod if pod is not None and pod.uid == serve.routed.uid else None
 
 
 def _sticky(serve: Serve) -> str:

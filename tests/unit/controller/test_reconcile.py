@@ -117,6 +117,19 @@ async def test_the_age_of_a_leadership_begins_with_the_switch() -> None:
     assert settled.leader_since > elected.leader_since + 59
 
 
+async def test_a_pod_that_leads_again_begins_anew() -> None:
+    scene = await (await Scene().begin("web-0")).settled()
+    await asyncio.sleep(60)
+    await lost(scene)
+    await scene.pass_(Lane.URGENT)
+    await scene.ready("web-0")
+    await scene.sync()
+    again_at = scene.wall()
+    await scene.pass_(Lane.URGENT)  # the leader Service still tells of its first time
+    told = [(state.leader, state.leader_since) for state in scene.facts_of(ServiceState)]
+    assert told == [("", None), ("web-0", again_at)]
+
+
 async def test_nobody_leads_before_the_slice_is_there() -> None:
     scene = await Scene().begin("web-0")
     done = await scene.pass_(Lane.URGENT)  # a leader Service is made by the routine lane

@@ -91,7 +91,7 @@ async def test_a_body_in_pieces_is_one_body(server: Server) -> None:
 
 
 async def test_a_client_that_does_not_read_its_pieces_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.3)
     asked = 0
 
     def endless() -> Iterator[bytes]:
@@ -111,7 +111,7 @@ async def test_a_client_that_does_not_read_its_pieces_is_let_go(monkeypatch: pyt
             if asked and "connections=0" in repr(server):
                 break
         assert "connections=0" in repr(server)
-        assert 0 < asked < 1000, "made for nobody"
+        assert 0 < asked < 300, "made for nobody: the kernel takes some 10 MB"
         writer.transport.abort()
 
 
