@@ -97,7 +97,9 @@ def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
         return _diff_condition(service, serve) if service is not None and conditions else []
     if service is None:
         body = service_body(serve, snapshot.namespace)
-        return [Create(Target.SERVICES, serve.policy.leader_name, _encode(body))]
+        # With nobody to route to it brings nobody anything yet.
+        urgent = serve.leader is not None
+        return [Create(Target.SERVICES, serve.policy.leader_name, _encode(body), urgent=urgent)]
     if _must_recreate(service, serve):
         return [] if service.terminating else [_delete(Target.SERVICES, service)]
     kept: list[str] = []
