@@ -108,7 +108,7 @@ def test_every_write_on_what_exists_carries_what_was_seen(world: World) -> None:
             assert body["metadata"]["resourceVersion"] == stands["resourceVersion"]
         elif isinstance(write, Delete):
             stands = world.objects[write.target][write.name]["metadata"]
-            assert body["preconditions"] == {"uid": stands["uid"]}
+            assert body["preconditions"] == {key: stands[key] for key in ("uid", "resourceVersion")}
         else:
             assert body["metadata"]["namespace"] == NAMESPACE
             assert body["metadata"]["ownerReferences"][0]["controller"] is True
