@@ -56,8 +56,13 @@ lock: $(VENV)/.installed-lock ## Resolve the dependencies anew and write require
 	compile lint pyproject.toml --extra demo --group build --group test --group lint; \
 	compile test pyproject.toml --extra demo --group build --group test -c requirements/lint.txt; \
 	compile run pyproject.toml --extra demo --group build -c requirements/lint.txt; \
+	compile audit --group audit -c requirements/lint.txt; \
 	compile go --group go; \
 	compile lock --group lock
+
+.PHONY: audit
+audit: $(VENV)/.installed-audit ## Look the locked dependencies up among known vulnerabilities, where that can be done
+	@$(PY) requirements/audit.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the targets made in this folder (the caches of the user stay)

@@ -21,7 +21,7 @@ settings.register_profile(
     "fixed", deadline=None, derandomize=True, max_examples=60, suppress_health_check=_QUIET, phases=_PHASES
 )
 settings.register_profile(
-    "explore", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000
+    "explore", deadline=None, max_examples=1000, suppress_health_check=_QUIET, phases=_PHASES
 )
 settings.register_profile("ci", parent=settings.get_profile("fixed"), max_examples=200)
 settings.register_profile("nightly", parent=settings.get_profile("explore"), max_examples=10_000)

@@ -40,8 +40,9 @@ def now() -> float:
 
 
 async def lease(where: Namespace) -> Object:
-    found = await where.client.get(LEASES, where.name, LEASE)
-    spec: Object = found["spec"]
+    """Its spec; empty while there is none: a replica is ready a moment before it has made the first."""
+    found = await where.client.find(LEASES, where.name, LEASE)
+    spec: Object = found["spec"] if found else {}
     return spec
 
 

@@ -128,6 +128,7 @@ class Controller:
 
     async def run(self) -> None:
         """Work until ``stop``. Raises (in an ExceptionGroup) what a core task could not recover from."""
+        released = False
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [self._start(group, f"informer {i.name}", i.run) for i in self.informers]
@@ -140,11 +141,12 @@ class Controller:
                 if work:
                     await asyncio.wait(work, timeout=STOP_PATIENCE_S)
                 await self.elector.release()
+                released = True
                 for task in tasks:
                     task.cancel()
         finally:
             self.workers.follow()
-            if not self._stopping.is_set():  # a core task gave up: somebody else shall lead, and soon
+            if not released:  # a core task gave up: somebody else shall lead, and soon
                 await self.elector.release()
 
     def _start(

@@ -35,7 +35,8 @@ def read_routed(snapshot: Snapshot, policy: Policy) -> Routed:
     by_service = Routed(
         said.get(contract.LEADER_POD_UID, ""), said.get(contract.LEADER_POD_NAME, ""), epoch_of(said)
     )
-    epoch = max((by_service.epoch, *(epoch_of(s.annotations) for s in slices)))
+    epochs = [epoch_of(s.annotations) for s in slices] + [epoch_of(s.annotations) for s in services]
+    epoch = max(epochs, default=0)
     if by_slice is None and slices:
         return Routed(epoch=epoch)
     if by_slice is None or (by_service.uid and by_service.epoch and by_slice.epoch <= by_service.epoch):

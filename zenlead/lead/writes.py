@@ -28,6 +28,7 @@ from zenlead.lead.render import (
     slice_body,
     slice_names,
 )
+from zenlead.lead.routed import epoch_of
 from zenlead.lead.views import Condition, ServicePort, ServiceView, SliceView
 
 
@@ -56,7 +57,7 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """``body`` is a DeleteOptions with the observed UID as precondition."""
+    """``body`` is a DeleteOptions with the observed UID and ``resourceVersion`` as preconditions."""
 
     target: Target
     name: str
@@ -81,10 +82,9 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
     match desired:
         case Absent():
             # Slices first: without the Service nobody would know whose one is that a finalizer holds.
-            slices = _delete_slices(owned_slices(snapshot, ""))
-            return slices or [_delete(Target.SERVICES, s) for s in _owned_services(snapshot)]
+            return _withdraw(snapshot) or [_delete(Target.SERVICES, s) for s in _owned_services(snapshot)]
         case Blocked(withdraw=withdraw):
-            return _delete_slices(owned_slices(snapshot, "")) if withdraw else []
+            return _withdraw(snapshot) if withdraw else []
         case Serve():
             return _serve(snapshot, desired, conditions)
         case _:
@@ -195,6 +195,23 @@ def _diff_condition(service: ServiceView, serve: Serve) -> list[Write]:
     return [Patch(Target.SERVICES, service.name, _encode(body), subresource="status")]
 
 
+def _diff_witness(service: ServiceView, last: SliceView) -> list[Write]:
+    """What a leader Service must say of the last leader before the slice goes that knows more. It may outlive
+    the slice, and an epoch that nobody remembers would be used again."""
+    if epoch_of(service.annotations) >= epoch_of(last.annotations):
+        return []
+    endpoint = last.endpoints[0] if last.endpoints else None
+    name = endpoint.target_name or None if endpoint else None
+    said = {
+        contract.EPOCH: last.annotations[contract.EPOCH],
+        contract.LEADER_POD_UID: endpoint.target_uid or None if endpoint else None,
+        contract.LEADER_POD_NAME: name,
+        contract.CURRENT_LEADER: name,
+    }
+    metadata = {"annotations": said, "resourceVersion": service.resource_version}
+    return [Patch(Target.SERVICES, service.name, _encode({"metadata": metadata}))]
+
+
 # --- the EndpointSlices -------------------------------------------------------------------------------------
 
 
@@ -227,6 +244,16 @@ def _diff_slice(observed: SliceView | None, wanted: Json, serve: Serve, index: i
     return [Patch(Target.SLICES, name, _encode({"metadata": metadata, **body}), urgent=urgent)]
 
 
+def _withdraw(snapshot: Snapshot) -> list[Write]:
+    slices = owned_slices(snapshot, "")
+    if slices:
+        last = max(slices, key=lambda s: epoch_of(s.annotations))
+        writes = [write for service in _owned_services(snapshot) for write in _diff_witness(service, last)]
+        if writes:
+            return writes
+    return _delete_slices(slices)
+
+
 def _delete_slices(unwanted: list[SliceView]) -> list[Write]:
     """What a finalizer holds is not deleted twice; but proxies still follow it, so it must lead nowhere."""
     return [
@@ -246,8 +273,9 @@ def _empty(observed: SliceView) -> Patch:
 
 
 def _delete(target: Target, observed: ServiceView | SliceView) -> Delete:
-    # The UID alone: what is unwanted stays so when somebody labels it; its successor is another object.
-    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": observed.uid}}
+    # A deletion that arrives late must not take what has been put to use again meanwhile.
+    seen = {"uid": observed.uid, "resourceVersion": observed.resource_version}
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": seen}
     return Delete(target, observed.name, _encode(options))
 
 

@@ -14,7 +14,7 @@ from zenlead.controller.apply import Stranger
 from zenlead.controller.caches import Selectors
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.reconcile import Pass
-from zenlead.controller.workers import STRANGER_AGAIN_S, Rooms, Workers, places
+from zenlead.controller.workers import HASTEN_WITHIN_S, STRANGER_AGAIN_S, Rooms, Workers, places
 from zenlead.kube.errors import Forbidden, Unreachable
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced
@@ -550,3 +550,38 @@ async def test_a_failover_from_the_queue_to_the_slice() -> None:
 def test_the_lanes_have_their_places() -> None:
     assert places(7) == {URGENT: URGENT_IN_FLIGHT, FRESH: 24, ROUTINE: 7}
     assert places(7)[FRESH] < URGENT_IN_FLIGHT, "a failover finds room"
+
+
+async def test_when_the_server_is_back_nothing_waits_for_its_backoff() -> None:
+    s = shop(*[Unreachable("down", status=500)] * 12)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(200)
+        failed = len(s.reconciler.passes)
+        assert failed < 12
+        s.reconciler.script.clear()
+        back_at = asyncio.get_running_loop().time()
+        s.workers.back()
+        await asyncio.sleep(HASTEN_WITHIN_S + 0.1)
+        assert len(s.reconciler.passes) == failed + 1
+        assert s.reconciler.times()[-1] - back_at <= HASTEN_WITHIN_S
+        assert s.at_rest()
+
+
+@pytest.mark.parametrize(("writes", "hastened"), [(1, True), (0, False)])
+async def test_the_first_write_that_succeeds_after_an_outage_of_writes_ends_it_for_all(
+    writes: int, hastened: bool
+) -> None:
+    s = shop(*[Unreachable("down", status=500)] * 9)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: ROUTINE})
+        await asyncio.sleep(12.0)
+        failed = len(s.reconciler.passes)
+        assert 5 < failed < 9
+        s.reconciler.script[:] = [Pass(writes=writes)]
+        s.workers.enqueue({("t1", "api"): URGENT})
+        await asyncio.sleep(HASTEN_WITHIN_S + 0.1)
+        again = [at for at, name, _ in s.reconciler.passes[failed + 1 :] if name == "web"]
+        assert bool(again) is hastened

@@ -23,3 +23,11 @@ def test_a_pod_made_anew_that_is_not_ready_yet_is_not_waited_for() -> None:
     assert desired.leader is not None
     assert (desired.leader.pod.name, desired.reason) == ("web-1", Reason.DELETED)
     assert desired.trigger_at == T0
+
+
+def test_the_trigger_is_the_newest_time_that_the_lost_pod_tells() -> None:
+    """A pod that failed long ago and whose deletion was due just now: the deletion moves the leader."""
+    lost = pod("web-0", ready=False, ready_for=9, deleted=True)  # due at T0 + 30
+    other = pod("web-1", age=1000, ips=["10.1.0.11"])
+    assert serve(snapshot(lost, other, led=LED), T0 + 40).trigger_at == T0 + 30
+    assert serve(snapshot(lost, other, led=LED), T0 + 20).trigger_at == T0 - 9

@@ -157,6 +157,8 @@ def test_while_paused_nothing_is_withdrawn_from_a_service_that_is_refused_either
 
 def test_a_subset_of_the_ports() -> None:
     assert [p.name for p in serve([pod()], ports_mode="subset:admin").ports] == ["admin"]
+    both = serve([pod()], ports_mode="subset:admin,http")
+    assert [p.name for p in both.ports] == ["http", "admin"], "in the order of the source"
     unknown = serve([pod()], ports_mode="subset:admin,nope")
     assert [p.name for p in unknown.ports] == ["http", "admin"]
     assert [p.annotation for p in problems_of(unknown)] == [contract.PORTS_MODE]

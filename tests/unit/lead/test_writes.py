@@ -413,15 +413,16 @@ def test_objects_of_an_older_install_are_taken_over_without_moving_the_leader() 
     assert w.objects[SLICES]["web-leader"]["endpoints"][0]["targetRef"]["name"] == "web-1"
 
 
-def test_opting_out_removes_slice_and_service_by_uid() -> None:
+def test_opting_out_removes_slice_and_service_as_they_were_seen() -> None:
     w = standing()
     assert w.source
     w.source["metadata"]["annotations"][contract.ENABLED] = "no"
     for target in ("endpointslices", "services"):
         (write,) = pending(w)
         assert told([write]) == [("Delete", target, "web-leader")]
-        uid = w.objects[write.target][write.name]["metadata"]["uid"]
-        assert body_of(write)["preconditions"] == {"uid": uid}
+        meta = w.objects[write.target][write.name]["metadata"]
+        seen = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        assert body_of(write)["preconditions"] == seen
         w.apply(write)
     assert w.objects == {SERVICES: {}, SLICES: {}}
 

@@ -21,7 +21,8 @@ from zenlead.lead.writes import Create, Delete, Patch, Target, Write, diff
 if TYPE_CHECKING:
     from zenlead.lead.views import PodView, ServiceView, SliceView
 
-MAX_ROUNDS = 6
+# As in the controller. The longest way: everything made anew, both families, and a conflict on the Service.
+MAX_ROUNDS = 8
 
 
 class Forbidden(AssertionError):
@@ -41,6 +42,10 @@ class World:
         self._uids = itertools.count(1)
         self.writes: list[Write] = []
         self.conflicts = 0
+
+    def __repr__(self) -> str:
+        """Enough to make it again."""
+        return f"World(source={self.source}, pods={self.pods}, objects={self.objects}, zones={self.zones})"
 
     def put(self, target: Target, body: Json) -> None:
         self.objects[target][body["metadata"]["name"]] = body
