@@ -43,7 +43,8 @@ class Plain:
 
 async def healthz(cluster: Cluster) -> tuple[int, str]:
     assert cluster.controller is not None
-    respond = health.routes(alive_checks(cluster.controller), {})["/healthz"]
+    checks = alive_checks(cluster.controller)
+    respond = health.routes(lambda: checks, dict)["/healthz"]
     plain: Any = Plain()
     response = await respond(plain)
     assert isinstance(response.body, bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import msgspec
 
 from zenlead.controller.apply import Listener, Span
 from zenlead.controller.caches import Caches, Selectors
+from zenlead.controller.podwatches import PodWatches
 from zenlead.controller.reconcile import Options, Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from zenlead.controller.announce import Announcement
     from zenlead.controller.facts import ControllerFact
     from zenlead.controller.selectors import NamespaceIndex
+    from zenlead.kube.joint import Part
     from zenlead.kube.store import Change, Store
     from zenlead.lead.views import Key, NodeView, PodView, ServiceView
 
@@ -102,6 +105,7 @@ class Controller:
             notify=notify,
         )
         self.selectors = Selectors(self.caches, self.index_cache)
+        self._trigger = Trigger(self.caches, self.selectors)
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
         self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
         self.recorder = Recorder(api, parameters.identity, fence=self.elector.fence, now=wall, notify=notify)
@@ -117,10 +121,23 @@ class Controller:
         reconciler = Reconciler(self.caches, api, lanes, listener, wall=wall, options=parameters.options)
         rooms = Rooms(self.caches, self.selectors, reconciler, lanes)
         self.workers = Workers(rooms, self.queue, wall=wall, notify=notify)
-        self.informers = self._informers(api)
+        self._steady = self._informers(api)
+        self.pods = PodWatches(
+            self.caches,
+            self.selectors,
+            informer=functools.partial(self._pods_informer, api),
+            on_known=self._pods_known,
+            may_be_wide=not parameters.namespaces,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"Controller({self.elector!r} {self.workers!r} {self.caches!r})"
+
+    @property
+    def informers(self) -> list[Informer[Any]]:
+        """Those that run now; the ones of pods come and go."""
+        return [*self._steady, *self.pods.informers]
 
     def stop(self) -> None:
         """Ask ``run`` to end in good order."""
@@ -131,9 +148,12 @@ class Controller:
         released = False
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [self._start(group, f"informer {i.name}", i.run) for i in self.informers]
+                start = functools.partial(self._start_lasting, group)
+                for informer in self._steady:
+                    start(f"informer {informer.name}", informer.run)
+                start("scope", functools.partial(self.pods.run, start, self._end))
                 work: list[asyncio.Task[None]] = []
-                tasks.append(group.create_task(self._begin(group, tasks, work), name="begin"))
+                beginning = group.create_task(self._begin(group, work), name="begin")
                 await self._stopping.wait()
                 await self._finish_passes()
                 for task in work:  # what is still under way is abandoned before somebody else may act
@@ -142,7 +162,7 @@ class Controller:
                     await asyncio.wait(work, timeout=STOP_PATIENCE_S)
                 await self.elector.release()
                 released = True
-                for task in tasks:
+                for task in (beginning, *self._tasks):
                     task.cancel()
         finally:
             self.workers.follow()
@@ -159,22 +179,34 @@ class Controller:
 
         return group.create_task(supervise(self.heartbeats.heart(name), lasting, self._restarted), name=name)
 
+    def _start_lasting(
+        self, group: asyncio.TaskGroup, name: str, body: Callable[[], Coroutine[Any, Any, None]]
+    ) -> asyncio.Task[None]:
+        """Start what goes on while passes are finished and the Lease is given back."""
+        task = self._start(group, name, body)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _end(self, name: str, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self.heartbeats.forget(name)
+
     def _restarted(self, fact: TaskRestarted) -> None:
         """What died may have left anything half done: look at every Service again, with indexes made anew."""
         self.index_cache.sweep(0.0)
         self.workers.enqueue(dict.fromkeys(self.caches.keys(), Lane.ROUTINE))
+        self.pods.look()
         self._notify(fact)
 
-    async def _begin(
-        self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]], work: list[asyncio.Task[None]]
-    ) -> None:
+    async def _begin(self, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
         await self._filled()
         # What the first lists left behind lives as long as the process: no collection need look at it again.
         gc.collect()
         gc.freeze()
-        tasks.append(self._start(group, "elector", self.elector.run))
-        tasks.append(self._start(group, "sweep", self._sweep))
+        self._start_lasting(group, "elector", self.elector.run)
+        self._start_lasting(group, "sweep", self._sweep)
         work.append(self._start(group, "events", self.recorder.run))
         workers = self.workers
         bodies = {Lane.URGENT: workers.urgent, Lane.FRESH: workers.fresh, Lane.ROUTINE: workers.routine}
@@ -182,13 +214,14 @@ class Controller:
             work += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
 
     async def _filled(self) -> None:
-        for informer in self.informers:
+        for informer in self._steady:
             if informer.optional:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(NODES_PATIENCE_S):
                         await informer.synced.wait()
             else:
                 await informer.synced.wait()
+        await self.pods.filled()
 
     async def _finish_passes(self) -> None:
         """No new pass begins; those under way may end."""
@@ -205,54 +238,53 @@ class Controller:
             self.selectors.sweep(self._parameters.index_sweep_s)
 
     def _informers(self, api: Any) -> list[Informer[Any]]:
-        trigger, caches = Trigger(self.caches, self.selectors), self.caches
+        trigger, caches = self._trigger, self.caches
         ours = f"{contract.SLICE_MANAGED_BY}={contract.MANAGER}"
-        pods_timeout_s = self._parameters.pod_watch_timeout_s
-        followed: list[tuple[Kind[Any], Store[Any], Callable[[Change[Any]], None], float]] = [
-            (Kind(SERVICES, WireService), caches.services, self._enqueue(trigger.service), WATCH_TIMEOUT_S),
-            (
-                Kind(ENDPOINT_SLICES, WireSlice, ours),
-                caches.slices,
-                self._enqueue(trigger.slice),
-                WATCH_TIMEOUT_S,
-            ),
-            (Kind(PODS, WirePod), caches.pods, self._enqueue_or_keep(trigger.pod), pods_timeout_s),
+        followed: list[tuple[Kind[Any], Store[Any], Callable[[Change[Any]], None]]] = [
+            (Kind(SERVICES, WireService), caches.services, self._follow_service),
+            (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, self._enqueue(trigger.slice)),
         ]
+        back, notify = self.workers.back, self._notify
         informers = [
-            Informer(
-                api,
-                kind,
-                store,
-                follow,
-                namespace=namespace,
-                watch_timeout_s=timeout_s,
-                back=self.workers.back,
-                notify=self._notify,
-            )
+            Informer(api, kind, store, follow, namespace=namespace, back=back, notify=notify)
             for namespace in self._parameters.namespaces or (None,)
-            for kind, store, follow, timeout_s in followed
+            for kind, store, follow in followed
         ]
         if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
             follow = self._enqueue(trigger.node)
-            informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=self._notify))
+            informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=notify))
         return informers
+
+    def _pods_informer(self, api: Any, namespace: str | None, part: Part[PodView]) -> Informer[PodView]:
+        return Informer(
+            api,
+            Kind(PODS, WirePod),
+            part,
+            self._follow_pod,
+            namespace=namespace,
+            watch_timeout_s=self._parameters.pod_watch_timeout_s,
+            back=self.workers.back,
+            notify=self._notify,
+        )
+
+    def _pods_known(self, namespace: str) -> None:
+        """Services that were not judged for want of their pods can be, now."""
+        self.workers.look_at(source.key for source in self.caches.services.by("sources", namespace))
+
+    def _follow_service(self, change: Change[ServiceView]) -> None:
+        self.workers.enqueue(self._trigger.service(change))
+        self.pods.look(change.key[0])
 
     def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
         return lambda change: self.workers.enqueue(follow(change))
 
-    def _enqueue_or_keep(
-        self, follow: Callable[[Change[PodView]], Triggers]
-    ) -> Callable[[Change[PodView]], None]:
-        """For pods: a standby, or a first list of many, need not ask whom each of them concerns."""
-
-        def take(change: Change[PodView]) -> None:
-            if self.workers.leading:
-                self.workers.enqueue(follow(change))
-            else:
-                self.selectors.keep(change.old, change.new)
-
-        return take
+    def _follow_pod(self, change: Change[PodView]) -> None:
+        """A standby, or a first list of many, need not ask whom each of them concerns."""
+        if self.workers.leading:
+            self.workers.enqueue(self._trigger.pod(change))
+        else:
+            self.selectors.keep(change.old, change.new)
 
     def _hear(self, fact: KubeFact) -> None:
         """Facts of the election steer the workers before anybody else hears of them."""

@@ -6,7 +6,7 @@ Rule: a snapshot is taken without a wait in between, so that it shows one moment
 
 from __future__ import annotations
 
-from collections.abc import Iterable  # noqa: TC003 - part of the index functions' type
+from collections.abc import Callable, Iterable  # noqa: TC003 - part of the index functions' type
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -71,8 +71,15 @@ def _nodes(view: SliceView) -> Iterable[str]:
     return [endpoint.node for endpoint in view.endpoints if endpoint.node]
 
 
+class PodsUnknown(Exception):
+    """The pods of a namespace have not been read yet, so nothing can be said of its Services."""
+
+
 class Caches:
-    """The four stores. ``selectors`` holds a NamespaceIndex per namespace and is loaded by ``load_index``."""
+    """The four stores. ``selectors`` holds a NamespaceIndex per namespace and is loaded by ``load_index``.
+
+    ``knows_pods`` says of a namespace whether its pods are all here; whoever fills the store sets it.
+    """
 
     def __init__(self, index_limit: int) -> None:
         self._index_limit = index_limit
@@ -84,6 +91,7 @@ class Caches:
         )
         self.pods: Store[PodView] = Store({"namespace": lambda view: (view.namespace,)})
         self.nodes: Store[NodeView] = Store()
+        self.knows_pods: Callable[[str], bool] = lambda _namespace: True
 
     def __repr__(self) -> str:
         return (
@@ -116,13 +124,18 @@ class Caches:
         return view if view is not None and is_source(view) else None
 
     def snapshot(self, key: Key, index: NamespaceIndex | None) -> Snapshot:
-        """Everything around the Service ``key`` now. Without an index its pods are found the slow way."""
+        """Everything around the Service ``key`` now. Without an index its pods are found the slow way.
+
+        Raises PodsUnknown for one that is opted in.
+        """
         namespace, name = key
         source = self.services.get(key)
         managed = tuple(self.services.by("managed", key))
         slices = tuple(self.slices.by("managed", key))
         if source is None or not is_source(source):
             return Snapshot(namespace, name, source, services=managed, slices=slices)
+        if not self.knows_pods(namespace):
+            raise PodsUnknown(f"the pods of namespace {namespace} have not been read yet")
         pods = self._pods(source, index)
         policy = contract.parse_policy(name, source.annotations)
         wanted = policy.leader_name
@@ -190,6 +203,10 @@ class Selectors:
         for namespace in list(self.hits | self.misses):
             if not self._caches.services.by("sources", namespace):
                 self.forget(namespace)
+
+    def renew(self, namespace: str) -> None:
+        """The index may lack what is known now."""
+        self._cache.invalidate(namespace)
 
     def forget(self, namespace: str) -> None:
         self.hits.pop(namespace, None)

@@ -17,6 +17,7 @@ import msgspec
 
 from zenlead.controller import announce
 from zenlead.controller.apply import Applier, Listener, Reads, Sender, Sight, Stranger
+from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.endings import Endings
 from zenlead.controller.facts import (
     PortUnresolved,
@@ -126,10 +127,11 @@ class Reconciler:
 
         A pass of the routine lane comes with one credit, and has it still if it wrote nothing. ``seen_at``:
         the loop time at which the change was seen. ``failing``: an earlier pass failed and a next one is sure
-        to come, so writes need not be tried twice in this one. Raises ApiError, Stranger, Unsettled, Fenced.
+        to come, so writes need not be tried twice in this one. Raises ApiError, Stranger, Unsettled, Fenced,
+        and what ``snapshot`` raises.
         """
         done, applier, taken = Pass(), self._applier, snapshot()
-        senders = self._senders(taken.name, failing, lambda: snapshot() == taken)
+        senders = self._senders(taken.name, failing, lambda: _still(snapshot, taken))
         for again in range(MAX_ROUNDS):
             if again:
                 taken = snapshot()
@@ -238,6 +240,14 @@ class Reconciler:
             notify(_state(seen, desired, stable=not done.more))
         elif isinstance(desired, Blocked):
             notify(_blocked_state(seen))
+
+
+def _still(snapshot: Callable[[], Snapshot], taken: Snapshot) -> bool:
+    """Whether things are as they were; not where it cannot be told any more."""
+    try:
+        return snapshot() == taken
+    except PodsUnknown:
+        return False
 
 
 def _unresolved(serve: Serve) -> list[str]:

@@ -140,7 +140,7 @@ def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
 async def serving(settings: Settings, metrics: Metrics, controller: Controller) -> AsyncIterator[None]:
     """Metrics and probes on their addresses, one server where both have the same."""
     scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)
-    probes = health.routes(alive_checks(controller), ready_checks(controller))
+    probes = health.routes(lambda: alive_checks(controller), lambda: ready_checks(controller))
     by_address: dict[tuple[str, int], dict[str, Route]] = {}
     if settings.metrics_bind_address is not None:
         by_address.setdefault(settings.metrics_bind_address, {})["/metrics"] = scrape.respond
@@ -164,10 +164,11 @@ def alive_checks(controller: Controller) -> Mapping[str, health.Check]:
 
 def ready_checks(controller: Controller) -> Mapping[str, health.Check]:
     """What is missing for this replica to lead, now or when its turn comes."""
+    problems = {informer.name: informer.problem for informer in controller.informers if not informer.optional}
+    problems |= controller.pods.problems()
     checks: dict[str, health.Check] = {
-        informer.name: lambda informer=informer: informer.problem  # type: ignore[misc]
-        for informer in controller.informers
-        if not informer.optional
+        name: lambda problem=problem: problem  # type: ignore[misc]
+        for name, problem in problems.items()
     }
 
     def lease() -> str | None:

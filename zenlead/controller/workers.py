@@ -16,6 +16,7 @@ import msgspec
 
 from zenlead.controller.apply import NAMESPACE_TERMINATING, Preempted, Stranger
 from zenlead.controller.asked import Asked, Since
+from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.reconcile import Unsettled
 from zenlead.controller.storm import Storm
@@ -25,7 +26,7 @@ from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
 from zenlead.kube.supervise import alive, at_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from zenlead.controller.caches import Caches, Selectors
     from zenlead.controller.reconcile import Pass, Reconciler
@@ -43,7 +44,7 @@ STRANGER_AGAIN_S = 10.0
 MISSING_RIGHT = re.compile(r'cannot \w+ resource "')
 URGENT_TRIES = 3  # passes in a row that may fail in the urgent lane: some 0.4 s of backoff in all
 
-_MADE_AGAIN = frozenset({"error", "fenced", "preempted"})  # results of passes
+_MADE_AGAIN = frozenset({"error", "fenced", "preempted", "waiting"})  # results of passes
 
 
 class Rooms(msgspec.Struct, frozen=True):
@@ -113,10 +114,12 @@ class Workers:
         """The Lease is ours: look at every Service, first at those with traffic, since nobody knows what was
         missed."""
         self._leading.set()
-        caches = self._rooms.caches
-        routed = caches.slices.values_of("managed")
-        everyone = caches.keys()
-        self.enqueue({key: Lane.URGENT if key in routed else Lane.FRESH for key in everyone})
+        self.look_at(self._rooms.caches.keys())
+
+    def look_at(self, keys: Iterable[Key]) -> None:
+        """Ask for passes over Services of which nobody knows what was missed."""
+        routed = self._rooms.caches.slices.values_of("managed")
+        self.enqueue({key: Lane.URGENT if key in routed else Lane.FRESH for key in keys})
 
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
@@ -189,6 +192,9 @@ class Workers:
         except Preempted:
             fact = msgspec.structs.replace(fact, result="preempted")
             return False  # the queue knows that the key was asked for again
+        except PodsUnknown:
+            fact = msgspec.structs.replace(fact, result="waiting")
+            return False  # whoever reads the pods asks for the key once they are known
         except (ApiError, Stranger, Unsettled) as error:
             fact = self._failed(fact, key, lane, error)
             return False

@@ -16,13 +16,17 @@ import backoff
 
 from zenlead.kube.errors import ApiError, Forbidden, Gone, Invalid, Throttled, Unauthorized, Unreachable
 from zenlead.kube.facts import InformerSynced, KubeFact, ObjectRejected, WatchRestarted
+from zenlead.kube.intake import Whole
+from zenlead.kube.joint import Part
 from zenlead.kube.store import Change, Store, V
 from zenlead.kube.supervise import ALIVE_S, alive
-from zenlead.kube.watch import TOO_NEW, Broken, Cursor, Event, Kind, Phase, Rejected, Remove, Swap, Upsert
+from zenlead.kube.watch import TOO_NEW, Cursor, Kind, Phase
+from zenlead.kube.watchevents import Broken, Event, Rejected, Remove, Swap, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
+    from zenlead.kube.intake import Intake
     from zenlead.kube.resources import Resource
 
 # The server ends each watch after this long, and a stream that outlives it by the grace is dead: that is how
@@ -56,17 +60,18 @@ class ListWatch(Protocol):
 
 
 class Informer(Generic[V]):
-    """Lists and watches one kind, in one namespace or all, into ``store``; ``on_change`` gets each change.
+    """Lists and watches one kind, in one namespace or all, and keeps a store equal to what is there; or does
+    so together with others (a Part). ``on_change`` gets each change.
 
-    ``synced`` is set once the first full list stands in the store. ``problem`` says in words what keeps the
-    informer from working, or is None.
+    ``synced`` is set once the first full list has been taken over. ``problem`` says in words what keeps the
+    informer from working, or is None; ``error`` is the server's, if it is one.
     """
 
     def __init__(
         self,
         api: ListWatch,
         kind: Kind[V],
-        store: Store[V],
+        into: Store[V] | Part[V],
         on_change: Callable[[Change[V]], None],
         *,
         namespace: str | None = None,
@@ -76,8 +81,8 @@ class Informer(Generic[V]):
         notify: Callable[[KubeFact], None] = lambda _fact: None,
     ) -> None:
         self._api = api
-        self._cursor = Cursor(kind)
-        self._store = store
+        self._intake: Intake[V] = Whole(into, namespace) if isinstance(into, Store) else into
+        self._cursor = Cursor(kind, wants=into.wants if isinstance(into, Part) else None)
         self._on_change = on_change
         self._namespace = namespace
         self._watch_timeout_s = watch_timeout_s
@@ -87,7 +92,6 @@ class Informer(Generic[V]):
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._list_started = self._loop.time()
-        self._mark = store.mark()
         self._unauthorized_since: float | None = None
         self._ends_at = float("-inf")  # of the current watch, at the latest
         self._turn_at = self._loop.time()  # when others had their turn
@@ -99,6 +103,7 @@ class Informer(Generic[V]):
         self._absent_waits, self._refused_waits = _waits(), _waits()
         self.optional = optional  # others can work without what it knows
         self.synced = asyncio.Event()
+        self.error: ApiError | None = None
         self.problem: str | None = f"{self.name}: the first list has not come yet"
 
     def __repr__(self) -> str:
@@ -108,6 +113,11 @@ class Informer(Generic[V]):
     def name(self) -> str:
         """``pods`` or, for one namespace, ``pods in t1``."""
         return self._resource.plural + (f" in {self._namespace}" if self._namespace else "")
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server says that we may not read this."""
+        return isinstance(self.error, Forbidden)
 
     def silent_s(self) -> float:
         """Seconds since the server last said anything (an object, a bookmark, the end of a stream)."""
@@ -134,7 +144,7 @@ class Informer(Generic[V]):
         request = self._cursor.request()
         self._watching_since = self._loop.time() if self._cursor.phase is Phase.WATCHING else float("inf")
         if self._cursor.at_start:
-            self._mark = self._store.mark()
+            self._intake.begin()
             self._list_started = self._loop.time()
         if request.watch:
             await self._follow(dict(request.query))
@@ -199,14 +209,12 @@ class Informer(Generic[V]):
         alive(max(ALIVE_S, self._ends_at - self._heard_at))
         for event in events:
             match event:
-                case Upsert(view=view):
-                    await self._tell(self._store.apply(view))
-                case Remove(view=view):
-                    await self._tell(self._store.remove(view))
-                case Swap(views=views, unreadable=unreadable):
-                    changes = self._store.replace(
-                        views, mark=self._mark, scope=self._namespace, unreadable=unreadable
-                    )
+                case Upsert(view=view, version=version):
+                    await self._tell(self._intake.apply(view, version))
+                case Remove(view=view, version=version):
+                    await self._tell(self._intake.remove(view, version))
+                case Swap(views=views):
+                    changes = self._intake.replace(event)
                     for start in range(0, len(changes), SLICE):
                         for change in changes[start : start + SLICE]:
                             await self._tell(change)
@@ -217,6 +225,7 @@ class Informer(Generic[V]):
                 case Broken(error=error):
                     raise error
         if self._cursor.phase is Phase.WATCHING:
+            self._intake.reached(self._cursor.version)
             self._well()
 
     async def _tell(self, change: Change[V] | None) -> None:
@@ -235,7 +244,7 @@ class Informer(Generic[V]):
         """The stream is open. Only one that lasts makes the waits short again: to open it and to fail at once
         must not become a hot loop."""
         if self.problem is not None or self._unauthorized_since is not None:
-            self.problem = self._unauthorized_since = None
+            self.problem = self.error = self._unauthorized_since = None
         if self._absent:
             self._absent = False
             self._back()
@@ -247,7 +256,7 @@ class Informer(Generic[V]):
         streaming_refused = self._cursor.phase is Phase.STREAMING and isinstance(error, Invalid)
         self._cursor.failed(error)
         delay_s = 0.0 if streaming_refused else self._delay_s(error)
-        self.problem = f"{self.name}: {error.message}"
+        self.error, self.problem = error, f"{self.name}: {error.message}"
         self._notify(WatchRestarted(self._resource.plural, _word(error), delay_s, error.message))
         if isinstance(error, Unauthorized):
             now = self._loop.time()

@@ -68,6 +68,10 @@ class Heartbeats:
         """The heart of the task ``name``, from now on watched."""
         return self._hearts.setdefault(name, Heart(name))
 
+    def forget(self, name: str) -> None:
+        """The task ``name`` was ended on purpose."""
+        self._hearts.pop(name, None)
+
     def stuck(self, now: float) -> list[str]:
         """The names of those that should have been heard of by now."""
         return [name for name, heart in self._hearts.items() if heart.is_stuck(now)]

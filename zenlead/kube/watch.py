@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -17,7 +17,11 @@ from zenlead.kube.errors import ApiError, Gone, Invalid, Unreachable
 from zenlead.kube.resources import Resource  # noqa: TC001 - a field of a Struct
 from zenlead.kube.status import error_of
 from zenlead.kube.store import Key, V, number
+from zenlead.kube.watchevents import Broken, Event, Rejected, Remove, Swap, Upsert
 from zenlead.kube.watchwire import AnyObject, Code, Line, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE_SIZE = 200  # objects; a page is decoded in one go, and 200 big pods block the loop for some 4 ms
 LINE_LIMIT = 16 * 1024 * 1024  # bytes; etcd refuses objects of more than 1.5 MiB, JSON may double that
@@ -63,47 +67,26 @@ class Request(msgspec.Struct, frozen=True):
     query: dict[str, str]
 
 
-class Upsert(msgspec.Struct, Generic[V], frozen=True):
-    view: V
-
-
-class Remove(msgspec.Struct, Generic[V], frozen=True):
-    view: V
-
-
-class Swap(msgspec.Struct, Generic[V], frozen=True):
-    """A full list; it replaces all that was known, but for ``unreadable`` objects, which exist too."""
-
-    views: list[V]
-    unreadable: frozenset[Key] = frozenset()
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """An object that does not decode; whatever was known of it stays."""
-
-    namespace: str
-    name: str
-    error: str
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """The stream cannot go on: the last event of a ``feed``."""
-
-    error: ApiError
-
-
-Event: TypeAlias = Upsert[V] | Remove[V] | Swap[V] | Rejected | Broken
-
-
 class Cursor(Generic[V]):
-    """The machine: ask ``request``; give the answer to ``page``, ``feed`` and ``ended``, or ``failed``."""
+    """The machine: ask ``request``; give the answer to ``page``, ``feed`` and ``ended``, or ``failed``.
 
-    def __init__(self, kind: Kind[V], *, page_size: int = PAGE_SIZE, streaming: bool = True) -> None:
+    Of objects in namespaces that it does not want (``wants``; None: it wants all) nothing is said.
+    """
+
+    def __init__(
+        self,
+        kind: Kind[V],
+        *,
+        page_size: int = PAGE_SIZE,
+        streaming: bool = True,
+        wants: Callable[[str], bool] | None = None,
+    ) -> None:
         self.kind = kind
         self.version = ""
         self.phase = Phase.STREAMING if streaming else Phase.LISTING
         self._streaming = streaming  # until the server refuses or ignores it
         self._page_size = page_size
+        self._wants = wants
         self._token = ""
         self._initial: list[V] = []  # the full list so far; only while STREAMING or LISTING
         self._unreadable: set[Key] = set()  # likewise
@@ -156,7 +139,7 @@ class Cursor(Generic[V]):
         rejected: list[Event[V]] = []
         try:
             page = self._page.decode(body)
-            self._initial += [wire.view() for wire in page.items or ()]
+            self._initial += [wire.view() for wire in page.items or () if self._is_wanted(wire.metadata)]
         except (ValueError, RecursionError):
             page, rejected = self._page_by_object(body)
         self._token = page.metadata.token or ""
@@ -233,7 +216,7 @@ class Cursor(Generic[V]):
 
     def _synced(self, resource_version: str) -> Swap[V]:
         self.phase, self.version, self._token = Phase.WATCHING, resource_version, ""
-        swap = Swap(self._initial, frozenset(self._unreadable))
+        swap = Swap(self._initial, frozenset(self._unreadable), number(resource_version))
         self._initial, self._unreadable = [], set()
         return swap
 
@@ -250,6 +233,9 @@ class Cursor(Generic[V]):
         if event.type == "BOOKMARK":
             self._bookmark(meta.resource_version, meta.annotations or {}, events)
             return
+        if not self._is_wanted(meta):
+            self._pass_over(meta.resource_version)
+            return
         try:
             view = wire.view()
         except ValueError as error:
@@ -258,22 +244,32 @@ class Cursor(Generic[V]):
         if self.phase is Phase.STREAMING:
             self._initial.append(view)
             return
-        self._advance(meta.resource_version)
-        events.append(Remove(view) if event.type == "DELETED" else Upsert(view))
+        version = self._advance(meta.resource_version)
+        events.append(Remove(view, version) if event.type == "DELETED" else Upsert(view, version))
 
-    def _bookmark(self, version: str, annotations: dict[str, str], events: list[Event[V]]) -> None:
+    def _is_wanted(self, metadata: Any) -> bool:
+        return self._wants is None or self._wants(metadata.namespace or "")
+
+    def _pass_over(self, version: str) -> None:
         if self.phase is not Phase.STREAMING:
             self._advance(version)
-        elif annotations.get(END_OF_INITIAL_EVENTS) == "true":
+
+    def _bookmark(self, version: str, annotations: dict[str, str], events: list[Event[V]]) -> None:
+        if self.phase is Phase.STREAMING and annotations.get(END_OF_INITIAL_EVENTS) == "true":
             events.append(self._synced(version))
+        else:
+            self._pass_over(version)
 
-    def _advance(self, version: str) -> None:
-        self._compare(version)
+    def _advance(self, version: str) -> int:
+        now = self._compare(version)
         self.version = version or self.version
+        return now
 
-    def _compare(self, version: str) -> None:
-        if 0 < number(version) < number(self.version):
+    def _compare(self, version: str) -> int:
+        now = number(version)
+        if 0 < now < number(self.version):
             raise Gone(f"the version went back from {self.version} to {version}")
+        return now
 
     def _take_odd(self, line: bytes, error: Exception, events: list[Event[V]]) -> None:
         """A line that does not decode as it should: an ERROR, an unreadable object, or no event at all."""
@@ -292,6 +288,9 @@ class Cursor(Generic[V]):
             self._bookmark(
                 meta.resource_version, {END_OF_INITIAL_EVENTS: "true"} if annotated else {}, events
             )
+            return
+        if not self._is_wanted(meta):
+            self._pass_over(meta.resource_version)
             return
         if self.phase is Phase.STREAMING:
             self._unreadable.add((meta.namespace or "", meta.name))
@@ -317,11 +316,14 @@ class Cursor(Generic[V]):
         rejected: list[Event[V]] = []
         for raw in page.items or ():
             try:
-                self._initial.append(msgspec.json.decode(raw, type=self.kind.wire).view())
+                wire = msgspec.json.decode(raw, type=self.kind.wire)
+                if self._is_wanted(wire.metadata):
+                    self._initial.append(wire.view())
             except (ValueError, RecursionError) as error:
                 culprit = _rejected(raw, error)
-                self._unreadable.add((culprit.namespace, culprit.name))
-                rejected.append(culprit)
+                if self._is_wanted(culprit):
+                    self._unreadable.add((culprit.namespace, culprit.name))
+                    rejected.append(culprit)
         return page, rejected
 
 

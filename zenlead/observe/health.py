@@ -18,8 +18,9 @@ Check = Callable[[], str | None]  # None: all is well; else words that say what 
 Checks = Mapping[str, Check]
 
 
-def routes(alive: Checks, ready: Checks) -> dict[str, Route]:
-    """The three paths of Kubernetes' probes. ``alive`` answers /healthz and /livez, ``ready`` /readyz."""
+def routes(alive: Callable[[], Checks], ready: Callable[[], Checks]) -> dict[str, Route]:
+    """The three paths of Kubernetes' probes. ``alive`` answers /healthz and /livez, ``ready`` /readyz. Each
+    is asked for its checks every time: what is checked may come and go."""
     return {
         "/healthz": _route("healthz", alive),
         "/livez": _route("livez", alive),
@@ -27,9 +28,9 @@ def routes(alive: Checks, ready: Checks) -> dict[str, Route]:
     }
 
 
-def _route(name: str, checks: Checks) -> Route:
+def _route(name: str, checks: Callable[[], Checks]) -> Route:
     async def respond(request: Request) -> Response:
-        found = {check: _ask(ask) for check, ask in checks.items()}
+        found = {check: _ask(ask) for check, ask in checks().items()}
         failed = any(found.values())
         if not failed and not request.asks_for("verbose"):
             return Response(200, b"ok\n")

@@ -15,7 +15,8 @@ from tests.unit.kube import hostile
 from zenlead.controller.caches import Caches
 from zenlead.kube.errors import ApiError, Gone, Invalid, Unreachable
 from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
-from zenlead.kube.watch import Broken, Cursor, Kind, Phase, Rejected, Remove, Swap, Upsert
+from zenlead.kube.watch import Cursor, Kind, Phase
+from zenlead.kube.watchevents import Broken, Rejected, Remove, Swap, Upsert
 from zenlead.lead.decide import decide
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice, decode
 from zenlead.lead.writes import diff

@@ -13,19 +13,9 @@ from hypothesis import strategies as st
 from tests.unit.profiles import THOROUGH
 from zenlead.kube.errors import ApiError, Forbidden, Gone, Invalid, Throttled, Unreachable
 from zenlead.kube.resources import PODS
-from zenlead.kube.store import Store
-from zenlead.kube.watch import (
-    LINE_LIMIT,
-    Broken,
-    Cursor,
-    Event,
-    Kind,
-    Phase,
-    Rejected,
-    Remove,
-    Swap,
-    Upsert,
-)
+from zenlead.kube.store import Key, Store, number
+from zenlead.kube.watch import LINE_LIMIT, Cursor, Kind, Phase
+from zenlead.kube.watchevents import Broken, Event, Rejected, Remove, Swap, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,6 +106,18 @@ def watching(at: int = 10, *things: dict[str, Any], streaming: bool = False) -> 
     return cursor
 
 
+def upsert(view: View) -> Upsert[View]:
+    return Upsert(view, number(view.resource_version))
+
+
+def remove(view: View) -> Remove[View]:
+    return Remove(view, number(view.resource_version))
+
+
+def swap(views: list[View], unreadable: frozenset[Key] = frozenset(), *, at: int = 10) -> Swap[View]:
+    return Swap(views, unreadable, at)
+
+
 def fed(cursor: Cursor[View], chunks: Iterable[bytes]) -> list[Event[View]]:
     return [event for chunk in chunks for event in cursor.feed(chunk)]
 
@@ -151,7 +153,7 @@ def test_pages_follow_each_other_and_the_watch_begins_where_the_list_was() -> No
     assert cursor.request().query == {"labelSelector": "app=web", "limit": "2", "continue": "t"}
     assert not cursor.at_start
     assert cursor.page(page(thing("c", 4), at=10)) == [
-        Swap([View("b", "", "3"), View("a", "", "2"), View("c", "", "4")])
+        swap([View("b", "", "3"), View("a", "", "2"), View("c", "", "4")])
     ]
     request = cursor.request()
     assert request.watch
@@ -160,7 +162,7 @@ def test_pages_follow_each_other_and_the_watch_begins_where_the_list_was() -> No
 
 
 def test_an_empty_list_is_a_list() -> None:
-    assert listing().page(page()) == [Swap([])]
+    assert listing().page(page()) == [swap([])]
 
 
 def test_no_selector_is_not_sent() -> None:
@@ -176,8 +178,8 @@ def test_a_streaming_list_is_whole_at_its_mark() -> None:
     assert fed(cursor, [line("ADDED", thing("a", 2)), bookmark(5), line("ADDED", thing("b", 9))]) == []
     events = cursor.feed(bookmark(12, end=True) + line("MODIFIED", thing("a", 13)))
     assert events == [
-        Swap([View("a", "", "2"), View("b", "", "9")]),
-        Upsert(View("a", "", "13")),
+        swap([View("a", "", "2"), View("b", "", "9")], at=12),
+        upsert(View("a", "", "13")),
     ]
     assert cursor.version == "13"
 
@@ -187,7 +189,7 @@ def test_initial_objects_come_in_any_order_of_versions() -> None:
     events = fed(
         cursor, [line("ADDED", thing("a", 90)), line("ADDED", thing("b", 7)), bookmark(91, end=True)]
     )
-    assert events == [Swap([View("a", "", "90"), View("b", "", "7")])]
+    assert events == [swap([View("a", "", "90"), View("b", "", "7")], at=91)]
 
 
 @pytest.mark.parametrize("error", [Invalid("m", status=422), Invalid("m", status=400)])
@@ -206,7 +208,7 @@ def test_a_server_that_ends_the_stream_before_the_mark_is_asked_for_pages() -> N
     with pytest.raises(Unreachable, match="whole"):
         cursor.ended()
     assert cursor.phase is Phase.LISTING
-    assert cursor.page(page(at=4)) == [Swap([])], "what the cut stream said is forgotten"
+    assert cursor.page(page(at=4)) == [swap([], at=4)], "what the cut stream said is forgotten"
 
 
 def test_a_server_that_ignores_streaming_is_asked_for_pages() -> None:
@@ -214,7 +216,7 @@ def test_a_server_that_ignores_streaming_is_asked_for_pages() -> None:
     cursor.feed(line("ADDED", thing("a", 2)) + b'{"half":')
     cursor.ignored_streaming()
     assert cursor.request().query["limit"]
-    assert cursor.page(page(thing("b", 3))) == [Swap([View("b", "", "3")])]
+    assert cursor.page(page(thing("b", 3))) == [swap([View("b", "", "3")])]
 
 
 def test_a_streaming_list_that_is_cut_starts_anew() -> None:
@@ -222,7 +224,7 @@ def test_a_streaming_list_that_is_cut_starts_anew() -> None:
     cursor.feed(line("ADDED", thing("a", 2)))
     assert cursor.failed(Unreachable("cut"))
     assert cursor.phase is Phase.STREAMING
-    assert cursor.feed(bookmark(5, end=True)) == [Swap([])]
+    assert cursor.feed(bookmark(5, end=True)) == [swap([], at=5)]
 
 
 # --- the watch ----------------------------------------------------------------------------------------------
@@ -238,9 +240,9 @@ RECORDED = b"".join(
     )
 )
 EVENTS = [
-    Upsert(View("a", "リーダー🚀", "11")),
-    Upsert(View("ü", "x\\ny", "13")),
-    Remove(View("a", "リーダー🚀", "14")),
+    upsert(View("a", "リーダー🚀", "11")),
+    upsert(View("ü", "x\\ny", "13")),
+    remove(View("a", "リーダー🚀", "14")),
 ]
 
 
@@ -286,7 +288,7 @@ def test_a_bookmark_is_never_read_as_an_object(more: dict[str, Any]) -> None:
     assert cursor.feed(bookmark(20, **more)) == []
     assert cursor.version == "20"
     fresh = Cursor(KIND)
-    assert fresh.feed(bookmark(30, end=True, **more)) == [Swap([])]
+    assert fresh.feed(bookmark(30, end=True, **more)) == [swap([], at=30)]
 
 
 def test_a_normal_end_resumes_from_the_last_version() -> None:
@@ -303,14 +305,14 @@ def test_a_half_line_at_the_end_is_a_cut_and_is_forgotten() -> None:
         cursor.ended()
     assert not cursor.failed(Unreachable("cut")), "resumed, not listed anew"
     assert cursor.request().query["resourceVersion"] == "11"
-    assert cursor.feed(line("ADDED", thing("b", 12))) == [Upsert(View("b", "", "12"))]
+    assert cursor.feed(line("ADDED", thing("b", 12))) == [upsert(View("b", "", "12"))]
 
 
 def test_bytes_of_a_cut_stream_do_not_get_into_the_next() -> None:
     cursor = watching(10)
     cursor.feed(b'{"type":"ADD')
     cursor.request()
-    assert cursor.feed(line("ADDED", thing("b", 12))) == [Upsert(View("b", "", "12"))]
+    assert cursor.feed(line("ADDED", thing("b", 12))) == [upsert(View("b", "", "12"))]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +348,7 @@ def test_a_410_inside_the_stream_ends_it_after_what_came_before() -> None:
     events = cursor.feed(
         line("ADDED", thing("a", 11)) + status(410, "Expired") + line("ADDED", thing("b", 12))
     )
-    assert events[:-1] == [Upsert(View("a", "", "11"))]
+    assert events[:-1] == [upsert(View("a", "", "11"))]
     assert isinstance(broken(events), Gone)
 
 
@@ -365,7 +367,7 @@ def test_an_error_without_a_code_is_no_reason_to_stop() -> None:
 def test_versions_that_run_backwards_mean_another_past() -> None:
     cursor = watching(100)
     events = cursor.feed(line("MODIFIED", thing("a", 101)) + line("MODIFIED", thing("a", 40)))
-    assert events[:-1] == [Upsert(View("a", "", "101"))]
+    assert events[:-1] == [upsert(View("a", "", "101"))]
     assert isinstance(broken(events), Gone)
     assert cursor.failed(broken(events))
 
@@ -373,7 +375,7 @@ def test_versions_that_run_backwards_mean_another_past() -> None:
 def test_an_equal_version_is_no_step_back() -> None:
     cursor = watching(100)
     assert cursor.feed(bookmark(100)) == []
-    assert cursor.feed(line("MODIFIED", thing("a", 100))) == [Upsert(View("a", "", "100"))]
+    assert cursor.feed(line("MODIFIED", thing("a", 100))) == [upsert(View("a", "", "100"))]
 
 
 @pytest.mark.parametrize(
@@ -399,7 +401,7 @@ def test_a_line_of_three_mebibytes_in_small_chunks() -> None:
     body = line("ADDED", thing("a", 11, note))
     cursor = watching(10)
     (event,) = fed(cursor, (body[i : i + 16_384] for i in range(0, len(body), 16_384)))
-    assert event == Upsert(View("a", note, "11"))
+    assert event == upsert(View("a", note, "11"))
 
 
 def test_a_line_that_never_ends_is_cut() -> None:
@@ -416,16 +418,16 @@ def test_a_line_that_never_ends_is_cut() -> None:
 @pytest.mark.parametrize("note", [7, None, {"a": 1}, "impossible"])
 def test_an_unreadable_object_in_a_list_is_named_and_the_others_are_kept(note: Any) -> None:
     cursor = listing()
-    rejected, swap = cursor.page(page(thing("a", 2), thing("bad", 3, note), thing("c", 4)))
+    rejected, full = cursor.page(page(thing("a", 2), thing("bad", 3, note), thing("c", 4)))
     assert isinstance(rejected, Rejected)
     assert (rejected.namespace, rejected.name) == ("t1", "bad")
-    assert swap == Swap([View("a", "", "2"), View("c", "", "4")], frozenset({("t1", "bad")}))
+    assert full == swap([View("a", "", "2"), View("c", "", "4")], frozenset({("t1", "bad")}))
 
 
 def test_a_list_object_without_a_name_is_told_too() -> None:
-    rejected, swap = listing().page(b'{"metadata":{"resourceVersion":"3"},"items":[{"metadata":7}]}')
+    rejected, full = listing().page(b'{"metadata":{"resourceVersion":"3"},"items":[{"metadata":7}]}')
     assert isinstance(rejected, Rejected)
-    assert isinstance(swap, Swap)
+    assert isinstance(full, Swap)
 
 
 @pytest.mark.parametrize("note", [7, "impossible"])
@@ -434,14 +436,14 @@ def test_an_unreadable_object_in_a_watch_is_named_and_the_watch_goes_on(note: An
     rejected, after = cursor.feed(line("MODIFIED", thing("bad", 11, note)) + line("ADDED", thing("c", 12)))
     assert isinstance(rejected, Rejected)
     assert (rejected.namespace, rejected.name) == ("t1", "bad")
-    assert after == Upsert(View("c", "", "12"))
+    assert after == upsert(View("c", "", "12"))
 
 
 def test_an_unreadable_object_in_a_streaming_list_keeps_its_last_good_view() -> None:
     cursor = Cursor(KIND)
-    rejected, swap = cursor.feed(line("ADDED", thing("bad", 11, 7)) + bookmark(12, end=True))
+    rejected, full = cursor.feed(line("ADDED", thing("bad", 11, 7)) + bookmark(12, end=True))
     assert isinstance(rejected, Rejected)
-    assert swap == Swap([], frozenset({("t1", "bad")}))
+    assert full == swap([], frozenset({("t1", "bad")}), at=12)
 
 
 def test_the_deletion_of_an_unreadable_object_is_not_missed() -> None:
@@ -467,7 +469,7 @@ def test_a_page_that_fails_is_asked_for_again_and_counted_once() -> None:
     cursor.page(page(thing("a", 2), token="t"))
     cursor.failed(Unreachable("m"))
     assert cursor.request().query["continue"] == "t"
-    assert cursor.page(page(thing("b", 3))) == [Swap([View("a", "", "2"), View("b", "", "3")])]
+    assert cursor.page(page(thing("b", 3))) == [swap([View("a", "", "2"), View("b", "", "3")])]
 
 
 @pytest.mark.parametrize("error", [Gone("expired", status=410), Invalid("no such token", status=400)])
@@ -476,7 +478,7 @@ def test_a_continue_token_that_is_no_good_starts_the_list_anew(error: ApiError) 
     cursor.page(page(thing("a", 2), token="t"))
     assert cursor.failed(error)
     assert "continue" not in cursor.request().query
-    assert cursor.page(page(thing("b", 3))) == [Swap([View("b", "", "3")])]
+    assert cursor.page(page(thing("b", 3))) == [swap([View("b", "", "3")])]
 
 
 # --- random histories ---------------------------------------------------------------------------------------

@@ -279,7 +279,8 @@ class Probes:
     def __init__(self) -> None:
         self.missing: str | None = None
         self.routes = health.routes(
-            {"loop": lambda: None}, {"caches": lambda: self.missing, "lease": lambda: None}
+            lambda: {"loop": lambda: None},
+            lambda: {"caches": lambda: self.missing, "lease": lambda: None},
         )
 
     async def ask(self, target: str) -> tuple[int, str]:
@@ -308,6 +309,6 @@ async def test_a_check_that_raises_is_a_failed_check() -> None:
     def raises() -> str | None:
         raise KeyError("x")
 
-    response = await health.routes({"odd": raises}, {})["/livez"](parse(get("/livez")))
+    response = await health.routes(lambda: {"odd": raises}, dict)["/livez"](parse(get("/livez")))
     assert response.status == 503
     assert response.body == b"[-]odd: the check itself failed: KeyError: 'x'\nlivez check failed\n"
