@@ -515,13 +515,12 @@ def test_the_lanes_have_their_places() -> None:
 
 
 async def test_when_the_server_is_back_nothing_waits_for_its_backoff() -> None:
-    s = shop(*[Unreachable("down", status=500)] * 12)
+    s = shop(*[Unreachable("down", status=500)] * 40)
     async with s.open():
         s.workers.lead()
         s.workers.enqueue({WEB: URGENT})
         await asyncio.sleep(200)
         failed = len(s.reconciler.passes)
-        assert failed < 12
         s.reconciler.script.clear()
         back_at = asyncio.get_running_loop().time()
         s.workers.back()
@@ -535,13 +534,13 @@ async def test_when_the_server_is_back_nothing_waits_for_its_backoff() -> None:
 async def test_the_first_write_that_succeeds_after_an_outage_of_writes_ends_it_for_all(
     writes: int, hastened: bool
 ) -> None:
-    s = shop(*[Unreachable("down", status=500)] * 9)
+    s = shop(*[Unreachable("down", status=500)] * 40)
     async with s.open():
         s.workers.lead()
         s.workers.enqueue({WEB: ROUTINE})
-        await asyncio.sleep(12.0)
+        await asyncio.sleep(13.0)
         failed = len(s.reconciler.passes)
-        assert 5 < failed < 9
+        assert failed == 9, "the next pass is twelve seconds away"
         s.reconciler.script[:] = [Pass(writes=writes)]
         s.workers.enqueue({("t1", "api"): URGENT})
         await asyncio.sleep(HASTEN_WITHIN_S + 0.1)
