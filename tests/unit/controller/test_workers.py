@@ -13,6 +13,7 @@ from tests.unit.controller.scene import Scene
 from zenlead.controller.apply import Stranger
 from zenlead.controller.caches import Selectors
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
+from zenlead.controller.presence import CATCH_UP_S
 from zenlead.controller.reconcile import Pass
 from zenlead.controller.workers import HASTEN_WITHIN_S, STRANGER_AGAIN_S, Rooms, Workers, places
 from zenlead.kube.errors import Forbidden, Unreachable
@@ -546,3 +547,58 @@ async def test_the_first_write_that_succeeds_after_an_outage_of_writes_ends_it_f
         await asyncio.sleep(HASTEN_WITHIN_S + 0.1)
         again = [at for at, name, _ in s.reconciler.passes[failed + 1 :] if name == "web"]
         assert bool(again) is hastened
+
+
+# --- after an outage the informers return one after the other -----------------------------------------------
+
+
+def informed(*script: Any) -> Shop:
+    s = shop(*script)
+    for name in ("services", "pods"):
+        s.workers.presence.add(name)
+    return s
+
+
+async def test_nothing_is_decided_while_no_informer_gets_an_answer() -> None:
+    s = informed()
+    async with s.open():
+        s.workers.lead()
+        for name in ("services", "pods"):
+            s.workers.presence.left(name)
+        s.workers.enqueue({WEB: URGENT, ("t1", "api"): ROUTINE})
+        await asyncio.sleep(600.0)
+        assert s.reconciler.passes == []
+        s.workers.presence.came("services")
+        await asyncio.sleep(CATCH_UP_S - 1.0)
+        assert s.reconciler.passes == [], "what is known of pods may be over"
+        s.workers.presence.came("pods")
+        await asyncio.sleep(0.1)
+        assert sorted(name for _, name, _ in s.reconciler.passes) == ["api", "web"]
+        assert s.at_rest()
+
+
+async def test_one_informer_that_stays_away_holds_up_for_seconds_and_no_longer() -> None:
+    s = informed()
+    async with s.open():
+        s.workers.lead()
+        for name in ("services", "pods"):
+            s.workers.presence.left(name)
+        await asyncio.sleep(60.0)
+        s.workers.presence.came("services")
+        came_at = asyncio.get_running_loop().time()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(2 * CATCH_UP_S)
+        assert s.reconciler.times() == [pytest.approx(came_at + CATCH_UP_S)]
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(0.1)
+        assert len(s.reconciler.passes) == 2
+
+
+async def test_one_informer_without_an_answer_holds_nobody_up() -> None:
+    s = informed()
+    async with s.open():
+        s.workers.lead()
+        s.workers.presence.left("services")
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(0.1)
+        assert len(s.reconciler.passes) == 1
