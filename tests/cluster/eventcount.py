@@ -61,16 +61,10 @@ class EventCount:
                     self._state.pop(name, None)  # whatever is wrong is told of the new leader Service, too
         for name in sources:
             service = world.services.get(name)
-            if service is None or not service.enabled:
+            if service is None:
                 continue
-            # That nobody is fit and that nobody is there are two reasons; one may follow the other.
-            state = (
-                FIT
-                if world.fit(service)
-                else "unfit"
-                if any(True for _ in world.selected(service))
-                else "none"
-            )
+            # Who has not heard yet that a Service opted out tells of it still, so that does not matter here.
+            state = _state(service, world)
             if state not in {FIT, self._state.get(name)}:
                 self._happened[name, "lost"] += 1
             self._state[name] = state
@@ -106,3 +100,10 @@ class EventCount:
             for (source, transition), count in told.items()
             if count > self._happened[source, transition]
         ]
+
+
+def _state(service: Service, world: Worldview) -> str:
+    """That nobody is fit and that nobody is there are two reasons; one may follow the other."""
+    if world.fit(service):
+        return FIT
+    return "unfit" if any(True for _ in world.selected(service)) else "none"
