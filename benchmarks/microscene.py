@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from benchmarks.scene import NAMESPACES, pod_body, pod_status
-from zenlead.controller.assembly import Controller, Parameters
+from zenlead.controller.assembly import Controller
+from zenlead.controller.parameters import Parameters
 from zenlead.controller.triggers import Trigger
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES, Resource
 from zenlead.kube.store import Change

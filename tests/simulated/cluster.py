@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.simulated.clock import WallClock
 from tests.simulated.faultyapi import FaultyApi, Weather
-from zenlead.controller.assembly import Controller, Parameters
+from zenlead.controller.assembly import Controller
+from zenlead.controller.parameters import Parameters
 from zenlead.kube.errors import ApiError, NotFound
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
 from zenlead.sandbox.apiserver import ApiServer

@@ -16,7 +16,8 @@ import pytest
 from tests.simulated.clock import WallClock
 from tests.simulated.growth import blocks, empty_caches, grown, sizes
 from tests.simulated.instantapi import InstantApi
-from zenlead.controller.assembly import Controller, Parameters
+from zenlead.controller.assembly import Controller
+from zenlead.controller.parameters import Parameters
 from zenlead.controller.run import gauged
 from zenlead.kube.recorder import RECENT_LIMIT
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES

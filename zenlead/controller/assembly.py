@@ -13,20 +13,18 @@ import functools
 import gc
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from zenlead.controller.apply import Listener, Span
+from zenlead.controller.auditor import Auditor
 from zenlead.controller.caches import Caches, Selectors
 from zenlead.controller.podwatches import PodWatches
-from zenlead.controller.reconcile import Options, Reconciler
+from zenlead.controller.reconcile import Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
 from zenlead.kube.facts import ElectionChanged, KubeFact, TaskRestarted
-from zenlead.kube.informer import WATCH_TIMEOUT_S, Informer
+from zenlead.kube.informer import Informer
 from zenlead.kube.lane import Lane
-from zenlead.kube.lanes import LaneWriter, RetryPolicy
+from zenlead.kube.lanes import LaneWriter
 from zenlead.kube.lease import Elector, NoElection
-from zenlead.kube.leaseobject import ElectionOptions
 from zenlead.kube.lru import AsyncLRU
 from zenlead.kube.queue import WorkQueue
 from zenlead.kube.recorder import ObjectReference, Recorder
@@ -37,42 +35,19 @@ from zenlead.lead import contract
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from zenlead.controller.announce import Announcement
     from zenlead.controller.facts import ControllerFact
+    from zenlead.controller.parameters import Parameters
     from zenlead.controller.selectors import NamespaceIndex
-    from zenlead.kube.joint import Part
     from zenlead.kube.store import Change, Store
-    from zenlead.lead.views import Key, NodeView, PodView, ServiceView
+    from zenlead.lead.views import Key, NodeView, PodView, ServiceView, SliceView
 
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
 # Passes that are under way at the end get this long; with the time to give the Lease back it is below 5 s.
 STOP_PATIENCE_S = 2.5
 INDEXED_NAMESPACES = 10_000  # indexes kept at a time; a namespace beyond that is loaded again when needed
-
-
-class Parameters(msgspec.Struct, frozen=True):
-    """How the controller is to work; run.py fills it from the settings. Times are seconds."""
-
-    identity: str
-    lease_namespace: str
-    lease_name: str = "zen-lead-controller-leader-election"
-    elect: bool = True
-    lease_duration_s: float = 15.0
-    renew_deadline_s: float = 10.0
-    retry_period_s: float = 2.0
-    max_concurrent_reconciles: int = 10
-    qps: float = 50.0
-    burst: int = 100
-    retries: dict[Lane, RetryPolicy] = {}
-    min_interval_s: float = 0.0
-    index_limit: int = 1000
-    index_timeout_s: float = 10.0
-    index_sweep_s: float = 300.0
-    pod_watch_timeout_s: float = WATCH_TIMEOUT_S
-    namespaces: tuple[str, ...] = ()  # empty: all
-    options: Options = Options()
 
 
 class Controller:
@@ -125,11 +100,23 @@ class Controller:
         self.pods = PodWatches(
             self.caches,
             self.selectors,
-            informer=functools.partial(self._pods_informer, api),
+            informer=functools.partial(
+                Informer,
+                api,
+                Kind(PODS, WirePod),
+                on_change=self._follow_pod,
+                watch_timeout_s=parameters.pod_watch_timeout_s,
+                left=self.workers.presence.left,
+                came=self._came,
+                notify=notify,
+            ),
             on_known=self._pods_known,
+            presence=self.workers.presence,
             may_be_wide=not parameters.namespaces,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self.auditor = Auditor(self.caches, notify)
+        self.caches.slices.heard = self._audit
 
     def __repr__(self) -> str:
         return f"Controller({self.elector!r} {self.workers!r} {self.caches!r})"
@@ -244,29 +231,28 @@ class Controller:
             (Kind(SERVICES, WireService), caches.services, self._follow_service),
             (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, self._enqueue(trigger.slice)),
         ]
-        back, notify = self.workers.back, self._notify
+        presence, notify = self.workers.presence, self._notify
         informers = [
-            Informer(api, kind, store, follow, namespace=namespace, back=back, notify=notify)
+            Informer(
+                api,
+                kind,
+                store,
+                follow,
+                namespace=namespace,
+                left=presence.left,
+                came=self._came,
+                notify=notify,
+            )
             for namespace in self._parameters.namespaces or (None,)
             for kind, store, follow in followed
         ]
+        for informer in informers:
+            presence.add(informer.name)
         if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
             follow = self._enqueue(trigger.node)
             informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=notify))
         return informers
-
-    def _pods_informer(self, api: Any, namespace: str | None, part: Part[PodView]) -> Informer[PodView]:
-        return Informer(
-            api,
-            Kind(PODS, WirePod),
-            part,
-            self._follow_pod,
-            namespace=namespace,
-            watch_timeout_s=self._parameters.pod_watch_timeout_s,
-            back=self.workers.back,
-            notify=self._notify,
-        )
 
     def _pods_known(self, namespace: str) -> None:
         """Services that were not judged for want of their pods can be, now."""
@@ -275,6 +261,10 @@ class Controller:
     def _follow_service(self, change: Change[ServiceView]) -> None:
         self.workers.enqueue(self._trigger.service(change))
         self.pods.look(change.key[0])
+
+    def _came(self, name: str) -> None:
+        self.workers.presence.came(name)
+        self.workers.back()
 
     def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
         return lambda change: self.workers.enqueue(follow(change))
@@ -291,9 +281,14 @@ class Controller:
         if isinstance(fact, ElectionChanged):
             if fact.is_leader:
                 self.workers.lead()
+                self.auditor.survey()
             else:
                 self.workers.follow()
         self._notify(fact)
+
+    def _audit(self, changes: Sequence[Change[SliceView]]) -> None:
+        if self.workers.leading:  # else another replica does
+            self.auditor.hear(changes)
 
     def _announce(self, source: ServiceView, said: Announcement) -> None:
         if self._parameters.options.dry_run:
@@ -321,12 +316,4 @@ def _elector(
 ) -> Elector | NoElection:
     if not parameters.elect:
         return NoElection(parameters.identity, notify)
-    options = ElectionOptions(
-        identity=parameters.identity,
-        namespace=parameters.lease_namespace,
-        name=parameters.lease_name,
-        lease_duration_s=parameters.lease_duration_s,
-        renew_deadline_s=parameters.renew_deadline_s,
-        retry_period_s=parameters.retry_period_s,
-    )
-    return Elector(api, options, notify, now=wall, untouched=untouched)
+    return Elector(api, parameters.election(), notify, now=wall, untouched=untouched)

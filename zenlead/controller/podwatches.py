@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from zenlead.controller.caches import Caches, Selectors
+    from zenlead.controller.presence import Presence
     from zenlead.lead.views import PodView
 
 # How soon it is seen that a new watch knows all that an old one does; until then both run: nothing is late.
@@ -40,8 +41,8 @@ class _Running(msgspec.Struct):
 
 
 class PodWatches:
-    """``informer`` makes one that fills a Part, for a namespace or for all; ``on_known`` hears of each
-    namespace whose pods are now known. ``may_be_wide``: whether all namespaces may be watched at once.
+    """``informer`` makes one of a Part and a ``namespace``; ``on_known`` hears of each namespace whose pods
+    are now known. ``may_be_wide``: whether all namespaces may be watched at once.
     """
 
     def __init__(
@@ -49,14 +50,16 @@ class PodWatches:
         caches: Caches,
         selectors: Selectors,
         *,
-        informer: Callable[[str | None, Part[PodView]], Informer[PodView]],
+        informer: Callable[..., Informer[PodView]],
         on_known: Callable[[str], None],
+        presence: Presence,
         may_be_wide: bool,
     ) -> None:
         self._caches = caches
         self._selectors = selectors
         self._informer = informer
         self._on_known = on_known
+        self._presence = presence
         self._limit = NARROW_LIMIT if may_be_wide else None
         self._joint: Joint[PodView] = Joint(caches.pods, "namespace", self._is_known)
         self._wanted = Wanted()
@@ -140,15 +143,18 @@ class PodWatches:
     def _carry_out(self, planned: Plan, start: Starter, stop: Stopper) -> None:
         for namespace in planned.start:
             part = Part(self._joint, self._wanted.namespaces if namespace is None else (namespace,))
-            informer, number = self._informer(namespace, part), next(self._numbers)
+            informer, number = self._informer(part, namespace=namespace), next(self._numbers)
             name = f"informer {informer.name}"
             if name in {it.name for it in self._running.values()}:  # a wide one that takes over from another
                 name += f" ({number})"
+            self._presence.add(informer.name)
             task = start(name, informer.run)
             self._running[number] = _Running(namespace, name, informer, part, task)
         for number in planned.stop:
             ended = self._running.pop(number)
             stop(ended.name, ended.task)
+            if ended.informer.name not in {informer.name for informer in self.informers}:
+                self._presence.drop(ended.informer.name)
 
     def _drop(self, namespace: str) -> None:
         for running in self._running.values():

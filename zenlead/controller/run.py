@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zenlead import __version__
-from zenlead.controller.assembly import Controller, Parameters
+from zenlead.controller.assembly import Controller
+from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
 from zenlead.kube.api import connect
 from zenlead.kube.eventloop import AwakeLoop
@@ -191,6 +192,8 @@ def gauged(controller: Controller) -> Gauged:
 
     queue, selectors = controller.queue, controller.selectors
     return Gauged(
+        cache_limit=controller.caches.index_limit,
+        forbidden=lambda: controller.workers.forbidden_count,
         queue_depth=lambda: {lane.label: queue.due(lane) for lane in Lane},
         queue_retries=lambda: {lane.label: queue.stats[lane].retried for lane in Lane},
         longest_pass_s=queue.longest_running_s,

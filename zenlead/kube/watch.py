@@ -215,8 +215,10 @@ class Cursor(Generic[V]):
         self._parts, self._partial_size = [], 0
 
     def _synced(self, resource_version: str) -> Swap[V]:
-        self.phase, self.version, self._token = Phase.WATCHING, resource_version, ""
-        swap = Swap(self._initial, frozenset(self._unreadable), number(resource_version))
+        self.phase, self._token = Phase.WATCHING, ""
+        version = number(resource_version)
+        self.version = resource_version if version else ""
+        swap = Swap(self._initial, frozenset(self._unreadable), version)
         self._initial, self._unreadable = [], set()
         return swap
 
@@ -262,7 +264,8 @@ class Cursor(Generic[V]):
 
     def _advance(self, version: str) -> int:
         now = self._compare(version)
-        self.version = version or self.version
+        if now:  # else it is no version, and nobody would understand it in a request
+            self.version = version
         return now
 
     def _compare(self, version: str) -> int:

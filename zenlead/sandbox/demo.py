@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zenlead.controller.assembly import Controller, Parameters
+from zenlead.controller.assembly import Controller
+from zenlead.controller.parameters import Parameters
 from zenlead.kube.api import connect
 from zenlead.sandbox import demo_live
 from zenlead.sandbox.box import Sandbox
