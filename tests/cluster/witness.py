@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.cluster.watchstream import Listener
 
 VERSION = re.compile(rb'"resourceVersion":"(\d+)"')  # the first one is the object's, or the list's
+NAMESPACE = re.compile(r"/namespaces/([^/]+)/")
 BOOKMARK = b'{"type":"BOOKMARK"'
 MORE_PAGES = b'"continue":"'
 # From a line's leaving the proxy until the replica has read it, decided and sent: some milliseconds, on cores
@@ -46,10 +47,13 @@ class Witness:
     def __init__(self, passage: Passage, reading_s: float = READING_S) -> None:
         self._reading_s = reading_s
         self.blind: list[tuple[float, float]] = []
-        self.wrote: dict[int, float] = {}  # version of a slice: when the replica asked for it
-        self.deleted: list[tuple[float, float, str]] = []  # when it asked, when it was done, and which slice
-        self._times: list[float] = []
-        self._versions: list[int] = []  # of the world of pods that had been delivered by then, rising
+        # Version of a slice: when the replica asked for it, and of which namespace it is.
+        self.wrote: dict[int, tuple[float, str]] = {}
+        # When it asked, when it was done, which slice and of which namespace.
+        self.deleted: list[tuple[float, float, str, str]] = []
+        # By namespace, for watches of all of them by "": times, and the versions of the world of pods that
+        # had been delivered by then, rising.
+        self._delivered: dict[str, tuple[list[float], list[int]]] = {}
         self._complete: set[int] = set()  # initial streams, by id, that have said what there was
         passage.delivered = self._deliver
         passage.written = self._write
@@ -57,14 +61,18 @@ class Witness:
     def __repr__(self) -> str:
         return f"Witness(wrote={len(self.wrote)} blind={len(self.blind)})"
 
-    def knew(self, at: float) -> int | None:
-        """Up to which version of the pods the replica surely knew them at ``at``."""
+    def knew(self, at: float, namespace: str) -> int | None:
+        """Up to which version of the namespace's pods the replica surely knew them at ``at``."""
         at -= self._reading_s
         for start, end in reversed(self.blind):
             if start - self._reading_s <= at <= end:
                 at = start - self._reading_s
-        reached = bisect_right(self._times, at)
-        return self._versions[reached - 1] if reached else None
+        known: list[int | None] = []
+        for watched in {namespace, ""} & self._delivered.keys():
+            times, versions = self._delivered[watched]
+            reached = bisect_right(times, at)
+            known.append(versions[reached - 1] if reached else None)
+        return min((version for version in known if version is not None), default=None)
 
     def _deliver(self, asked: Asked, content: bytes) -> None:
         if not asked.of(PODS):
@@ -77,18 +85,24 @@ class Witness:
         elif not asked.is_watch and MORE_PAGES in content:
             return
         found = VERSION.search(content)
-        if found is not None and (not self._versions or int(found[1]) > self._versions[-1]):
-            self._times.append(asyncio.get_running_loop().time())
-            self._versions.append(int(found[1]))
+        times, versions = self._delivered.setdefault(_namespace(asked), ([], []))
+        if found is not None and (not versions or int(found[1]) > versions[-1]):
+            times.append(asyncio.get_running_loop().time())
+            versions.append(int(found[1]))
 
     def _write(self, asked: Asked, content: bytes) -> None:
         if not asked.of(ENDPOINT_SLICES):
             return
         if asked.method == "DELETE":
             now = asyncio.get_running_loop().time()
-            self.deleted.append((asked.at, now, asked.path.rpartition("/")[2]))
-        elif found := VERSION.search(content):
-            self.wrote.setdefault(int(found[1]), asked.at)  # what changes nothing tells an old one
+            self.deleted.append((asked.at, now, asked.path.rpartition("/")[2], _namespace(asked)))
+        elif found := VERSION.search(content):  # what changes nothing tells an old one
+            self.wrote.setdefault(int(found[1]), (asked.at, _namespace(asked)))
+
+
+def _namespace(asked: Asked) -> str:
+    found = NAMESPACE.search(asked.path)
+    return found[1] if found is not None else ""
 
 
 def known_to_writers(witnesses: Sequence[Witness], log: Iterable[Revision]) -> Callable[[int], int | None]:
@@ -103,16 +117,16 @@ def known_to_writers(witnesses: Sequence[Witness], log: Iterable[Revision]) -> C
         if version in deleted:
             name, by = deleted[version]
             asked = [
-                (at, w)
+                (at, namespace, w)
                 for w in witnesses
-                for at, done, what in w.deleted
+                for at, done, what, namespace in w.deleted
                 if what == name and abs(done - by) < SAME_S
             ]
         else:
-            asked = [(w.wrote[version], w) for w in witnesses if version in w.wrote]
+            asked = [(*w.wrote[version], w) for w in witnesses if version in w.wrote]
         if not asked:
             return None
-        at, writer = max(asked, key=lambda found: found[0])
-        return writer.knew(at)
+        at, namespace, writer = max(asked, key=lambda found: found[0])
+        return writer.knew(at, namespace)
 
     return known

@@ -56,6 +56,7 @@ class Request:
     resource: str
     full: bool = False  # begins to read all objects of a kind
     answered: bool = True  # whether the server was there to answer
+    namespace: str = ""  # of a list or watch of one namespace
 
 
 class FaultyApi:
@@ -97,7 +98,7 @@ class FaultyApi:
         full = "continue" not in query and query.get("limit") == str(PAGE_SIZE)
         asked = _asked("GET", resource, namespace, query=query)
         answer = await self._send(
-            "list", resource, asked, lambda: self._api.list(resource, namespace, query), full=full
+            "list", resource, asked, lambda: self._api.list(resource, namespace, query), namespace, full=full
         )
         if self.delivered is not None:
             self.delivered(asked, answer)
@@ -126,7 +127,7 @@ class FaultyApi:
     async def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
     ) -> AsyncGenerator[bytes, None]:
-        self._note("watch", resource, full="sendInitialEvents" in query)
+        self._note("watch", resource, namespace, full="sendInitialEvents" in query)
         asked = _asked("GET", resource, namespace, query={"watch": "1", **query})
         ends = asked.at + deadline_s
         await self._travel()
@@ -167,10 +168,11 @@ class FaultyApi:
         resource: Resource,
         asked: Asked,
         apply: Callable[[], Awaitable[bytes]],
+        namespace: str | None = None,
         *,
         full: bool = False,
     ) -> bytes:
-        self._note(verb, resource, full=full)
+        self._note(verb, resource, namespace, full=full)
         weather, writes = self.weather, asked.is_write
         await self._travel()
         if writes and self._happens(weather.late):
@@ -206,9 +208,12 @@ class FaultyApi:
         with suppress(ApiError):  # which nobody hears of
             await self._apply(asked, apply)
 
-    def _note(self, verb: str, resource: Resource, *, full: bool = False) -> None:
+    def _note(
+        self, verb: str, resource: Resource, namespace: str | None = None, *, full: bool = False
+    ) -> None:
         now = asyncio.get_running_loop().time()
-        self.requests.append(Request(now, verb, resource.plural, full, now >= self.away_until))
+        there = now >= self.away_until
+        self.requests.append(Request(now, verb, resource.plural, full, there, namespace or ""))
 
     def _be_there(self) -> None:
         if asyncio.get_running_loop().time() < self.away_until:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from zenlead.kube.resources import Resource
 
 LEASE = "zen-lead-controller-leader-election"
-INFORMERS = tuple(f"informer {kind}" for kind in ("services", "endpointslices", "pods", "nodes"))
-KILLED = (*INFORMERS, "elector", "events", "sweep", "urgent worker 0", "routine worker 0")
+PODS_WATCHES = ("informer pods in t0", "informer pods in t1")  # where the two Services are
+INFORMERS = (*(f"informer {kind}" for kind in ("services", "endpointslices", "nodes")), *PODS_WATCHES)
+KILLED = (*INFORMERS, "scope", "elector", "events", "sweep", "urgent worker 0", "routine worker 0")
 LONGEST_WATCH_S = 30.0 * 7 / 6 + 5.0  # as asked for, jittered, and what it may outlive that by
 
 
