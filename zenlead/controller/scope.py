@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # A watch of one namespace costs a stream here and one on the API server; one of all namespaces costs us a
 # decoded event for every pod of the cluster that changes. Ten streams are fewer than kubelets open each.
 NARROW_LIMIT = 10
-# Half as many, for the way back: a namespace that comes and goes must not turn everything over each time.
-NARROW_AGAIN = NARROW_LIMIT // 2
+# The way back begins at half as many: a namespace that comes and goes must not turn all over each time.
+HYSTERESIS = 2
 # While a wide watch is being filled, namespaces that turn up meanwhile are watched singly; a thousand of them
 # at once are rather served a few seconds later, by the next wide one.
 NARROW_AT_MOST = 10 * NARROW_LIMIT
@@ -87,7 +87,7 @@ def plan(wanted: AbstractSet[str], watches: Sequence[Watch], limit: int | None =
     wide = [watch for watch in watches if watch.namespace is None]
     start: list[str | None] = []
     newest: Watch | None = None
-    if limit is None or len(wanted) <= (limit // 2 if wide else limit):
+    if limit is None or len(wanted) <= (limit // HYSTERESIS if wide else limit):
         start += sorted(wanted - narrow.keys())
     else:
         newest = max(wide, key=lambda watch: watch.number, default=None)
