@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.simulated.cluster import ENABLED, Cluster
+from tests.simulated.test_core_tasks import kill
 from zenlead.controller.facts import LeaderMoved, ServiceState
 from zenlead.controller.run import gauged, ready_checks
 from zenlead.controller.scope import HYSTERESIS, LINGER_S, NARROW_LIMIT
-from zenlead.kube.errors import Forbidden
+from zenlead.kube.errors import ApiError, Forbidden, Unreachable
+from zenlead.kube.informer import SLICE
 from zenlead.kube.resources import ENDPOINT_SLICES, EVENTS, PODS, SERVICES
 from zenlead.kube.watch import PAGE_SIZE
 
@@ -147,6 +149,25 @@ async def test_who_opts_in_is_judged_only_when_its_pods_are_known() -> None:
         told = {(e["regarding"]["namespace"], e["reason"]) for e in await cluster.all(EVENTS)}
         assert ("t2", "NoPodsFound") not in told
         assert ("t2", "NoReadyPods") not in told
+
+
+async def test_who_opts_in_is_judged_by_all_of_its_pods_though_an_index_was_made_before() -> None:
+    """More pods than are told of in one go, and the ones that count come last."""
+    async with Cluster(15) as cluster:
+        await populate(cluster, range(2))
+        await cluster.namespace("t2")
+        await cluster.service("t2", "zz", enabled=False)
+        for app in ["noise"] * (SLICE + 100) + ["zz"] * 2:
+            await cluster.pod("t2", app)
+        await cluster.start()
+        await cluster.settles(SETTLES_S)
+        assert await running(cluster).selectors.load("t2")
+        cluster.facts.clear()
+        await cluster.patch(SERVICES, "t2", "zz", {"metadata": {"annotations": {ENABLED: "true"}}})
+        await asyncio.sleep(SOON_S)
+        states = [f for f in cluster.facts if isinstance(f, ServiceState) and f.namespace == "t2"]
+        assert states
+        assert {state.pods_available for state in states} == {2}
 
 
 async def test_a_slice_whose_pods_are_not_known_yet_is_left_as_it_is() -> None:
@@ -310,13 +331,63 @@ async def test_who_comes_back_while_it_lingers_has_never_been_away() -> None:
         assert len(cluster.network.full_lists("pods")) == lists
 
 
-def forbid(cluster: Cluster, refused: set[str]) -> None:
-    """The pods of these namespaces may not be read, as long as they are in ``refused``."""
+async def test_who_comes_back_after_it_was_dropped_from_the_wide_watch_is_known_anew() -> None:
+    async with Cluster(16) as cluster:
+        await populate(cluster, range(NARROW_LIMIT + 2))
+        await cluster.start()
+        await cluster.settles(SETTLES_S)
+        await opt(cluster, 1, enabled=None)
+        await asyncio.sleep(2 * LINGER_S)
+        assert "t1" not in pods_held(cluster)
+        await cluster.pod("t1", "web")
+        await opt(cluster, 1)
+        await asyncio.sleep(SOON_S)
+        assert watches(cluster) == ["pods", "pods in t1"]
+        assert await cluster.faults() == []
+        assert len([pod for pod in running(cluster).caches.pods if pod.namespace == "t1"]) == 3
+
+
+async def test_whoever_was_not_told_of_a_service_is_once_a_task_was_started_again() -> None:
+    async with Cluster(17) as cluster:
+        await populate(cluster, range(1))
+        await populate(cluster, range(1, 2), enabled=False)
+        await cluster.start()
+        await cluster.settles(SETTLES_S)
+        pods = running(cluster).pods
+        look, pods.look = pods.look, lambda namespace=None: None  # type: ignore[method-assign]
+        await opt(cluster, 1)
+        await asyncio.sleep(5.0)
+        assert watches(cluster) == ["pods in t0"]
+        pods.look = look  # type: ignore[method-assign]
+        await kill("events")
+        await asyncio.sleep(5.0)
+        assert watches(cluster) == ["pods in t0", "pods in t1"]
+        assert await cluster.faults() == []
+
+
+async def test_a_watch_that_was_stopped_while_it_got_no_answer_is_missed_by_nobody() -> None:
+    async with Cluster(18) as cluster:
+        await populate(cluster, range(2))
+        await cluster.start()
+        await cluster.settles(SETTLES_S)
+        refused = {"t1"}
+        forbid(cluster, refused, Unreachable("no answer"))
+        await asyncio.sleep(40.0)
+        assert "pods in t1" in repr(running(cluster).workers.presence)
+        await opt(cluster, 1, enabled=None)
+        await asyncio.sleep(2 * LINGER_S)
+        assert "pods in t1" not in repr(running(cluster).workers.presence)
+
+
+def forbid(cluster: Cluster, refused: set[str], error: ApiError | None = None) -> None:
+    """The pods of these namespaces cannot be read, as long as they are in ``refused``."""
     whole, whole_list = cluster.network.watch, cluster.network.list
 
     def check(resource: Resource, namespace: str | None) -> None:
         if resource == PODS and namespace in refused:
-            raise Forbidden(f'cannot watch resource "pods" in the namespace "{namespace}"', status=403)
+            raise error or Forbidden(
+                f'cannot watch resource "pods" in the namespace "{namespace}"', status=403
+            )
 
     async def watch(
         resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float

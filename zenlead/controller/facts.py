@@ -10,7 +10,7 @@ import msgspec
 
 class Reconciled(msgspec.Struct, frozen=True):
     """One pass over one Service ended. ``result``: success, error, requeue, fenced, preempted, dropped,
-    cancelled."""
+    waiting, cancelled."""
 
     namespace: str
     service: str

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.controller.scene import Scene, Sent
+from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.facts import WriteDone
 from zenlead.kube.errors import Throttled, Unreachable
 from zenlead.kube.lane import Lane
@@ -74,3 +75,18 @@ async def test_a_write_that_was_done_although_it_did_not_seem_so() -> None:
     unready_while_waiting(scene, "web-1")
     await scene.pass_(Lane.URGENT)
     assert await scene.routes() == ["web-2"]
+
+
+async def test_a_namespace_whose_pods_are_forgotten_while_the_server_asks_for_patience() -> None:
+    """It was out for long, and is in again: nothing can be said of it before its pods have been read."""
+    scene = await falling("web-0", "web-1")
+    scene.api.fail("patch", Throttled("slow down", status=429, retry_after_s=3.0))
+
+    async def forget(sent: Sent) -> None:
+        scene.caches.knows_pods = lambda _namespace: False
+
+    scene.api.before = forget
+    with pytest.raises(PodsUnknown):
+        await scene.pass_(Lane.URGENT)
+    assert len(scene.api.writes()) == 1
+    assert await scene.routes() == ["web-0"]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.controller.scene import Scene
 from zenlead.controller.apply import Stranger
-from zenlead.controller.caches import Selectors
+from zenlead.controller.caches import PodsUnknown, Selectors
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import CATCH_UP_S
 from zenlead.controller.reconcile import Pass
@@ -640,3 +640,30 @@ async def test_one_informer_without_an_answer_holds_nobody_up() -> None:
         s.workers.enqueue({WEB: URGENT})
         await asyncio.sleep(0.1)
         assert len(s.reconciler.passes) == 1
+
+
+async def test_a_service_whose_pods_are_not_known_waits_until_somebody_asks_again() -> None:
+    s = shop(PodsUnknown("not read yet"))
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({WEB: URGENT})
+        await asyncio.sleep(100.0)
+        assert len(s.reconciler.passes) == 1, "it does not ask by itself"
+        assert s.results() == ["waiting"]
+        s.workers.look_at([WEB])
+        await asyncio.sleep(1.0)
+        assert s.reconciler.seen_at == [0.0, 0.0], "both passes are about the same event"
+        assert s.results() == ["waiting", "success"]
+        assert s.at_rest()
+
+
+async def test_no_snapshot_is_taken_of_a_service_whose_pods_are_not_known() -> None:
+    scene = await Scene().begin("web-0")
+    scene.caches.knows_pods = lambda namespace: namespace != "t1"
+    with pytest.raises(PodsUnknown):
+        scene.caches.snapshot(WEB, None)
+    with pytest.raises(PodsUnknown):
+        await scene.pass_()
+    assert scene.api.writes() == []
+    await scene.patch_source(enabled=None)
+    assert scene.caches.snapshot(WEB, None).pods == (), "who is out can be tidied up"

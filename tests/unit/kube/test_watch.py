@@ -412,6 +412,41 @@ def test_a_line_that_never_ends_is_cut() -> None:
     assert isinstance(broken(cursor.feed(b"x")), Unreachable)
 
 
+# --- what is not wanted -------------------------------------------------------------------------------------
+
+
+def elsewhere(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {"metadata": body["metadata"] | {"namespace": "t2"}}
+
+
+def only_t1(*, streaming: bool = True) -> Cursor[View]:
+    return Cursor(KIND, streaming=streaming, wants=lambda namespace: namespace == "t1")
+
+
+OTHERS = [elsewhere(thing("x", 11)), elsewhere(thing("x", 11, 7)), elsewhere(thing("x", 11, "impossible"))]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_nothing_is_said_of_objects_that_are_not_wanted(other: dict[str, Any]) -> None:
+    """Not even that they cannot be read."""
+    paged = only_t1(streaming=False)
+    assert paged.page(page(other, thing("a", 2), at=12)) == [swap([View("a", "", "2")], at=12)]
+    streamed = only_t1()
+    chunk = line("ADDED", other) + line("ADDED", thing("a", 2)) + bookmark(12, end=True)
+    assert streamed.feed(chunk) == [swap([View("a", "", "2")], at=12)]
+
+
+@pytest.mark.parametrize("type_", ["ADDED", "MODIFIED", "DELETED"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_the_version_goes_on_with_what_is_not_wanted(other: dict[str, Any], type_: str) -> None:
+    cursor = only_t1()
+    cursor.feed(bookmark(10, end=True))
+    assert cursor.feed(line(type_, other)) == []
+    assert cursor.version == "11"
+    assert cursor.feed(line("ADDED", thing("a", 12))) == [upsert(View("a", "", "12"))]
+    assert isinstance(broken(cursor.feed(line(type_, other))), Gone), "nor may it go back"
+
+
 # --- what cannot be read ------------------------------------------------------------------------------------
 
 
