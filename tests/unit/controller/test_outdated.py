@@ -89,4 +89,5 @@ async def test_a_namespace_whose_pods_are_forgotten_while_the_server_asks_for_pa
     with pytest.raises(PodsUnknown):
         await scene.pass_(Lane.URGENT)
     assert len(scene.api.writes()) == 1
+    assert [f.result for f in scene.facts_of(WriteDone)] == ["cancelled"], "it did not fail"
     assert await scene.routes() == ["web-0"]
