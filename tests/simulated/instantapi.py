@@ -25,9 +25,13 @@ Body = dict[str, Any]
 
 
 class _Feed:
-    def __init__(self) -> None:
+    def __init__(self, namespace: str | None) -> None:
+        self.namespace = namespace
         self.lines: deque[bytes] = deque()
         self.wake = asyncio.Event()
+
+    def wants(self, body: Body) -> bool:
+        return self.namespace in (None, body["metadata"].get("namespace"))
 
     def send(self, kind: bytes, body: bytes) -> None:
         self.lines.append(b'{"type":"' + kind + b'","object":' + body + b"}\n")
@@ -104,12 +108,13 @@ class InstantApi:
     ) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
         ends = loop.time() + float(query.get("timeoutSeconds", deadline_s - 1))
-        feed = _Feed()
+        feed = _Feed(namespace)
         feeds = self._feeds.setdefault(resource.plural, set())
         feeds.add(feed)
         if "sendInitialEvents" in query:
             for body in self._objects.get(resource.plural, {}).values():
-                feed.send(b"ADDED", msgspec.json.encode(body))
+                if feed.wants(body):
+                    feed.send(b"ADDED", msgspec.json.encode(body))
             said = {"annotations": {END_OF_INITIAL_EVENTS: "true"}, "resourceVersion": str(self._version)}
             feed.send(b"BOOKMARK", msgspec.json.encode({"metadata": said}))
         try:
@@ -145,7 +150,8 @@ class InstantApi:
         body["metadata"]["resourceVersion"] = str(self._version)
         encoded = msgspec.json.encode(body)
         for feed in self._feeds.get(resource.plural, ()):
-            feed.send(kind, encoded)
+            if feed.wants(body):
+                feed.send(kind, encoded)
         return encoded
 
 
