@@ -266,7 +266,7 @@ def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
         service=seen.name,
         pods_available=serve.available,
         leader=pod.name if pod else "",
-        leader_since=_leader_since(seen, serve, pod) if pod else None,
+        leader_since=_leader_since(serve, pod) if pod else None,
         leader_pod_created=pod.created if pod else None,
         stable=stable and kept,
         endpoint_slices=len(seen.slices),
@@ -294,9 +294,9 @@ def _leader_services(seen: Snapshot) -> int:
     return sum(seen.source is not None and owned(service, seen.source) for service in seen.services)
 
 
-def _leader_since(seen: Snapshot, serve: Serve, pod: PodView) -> float:
+def _leader_since(serve: Serve, pod: PodView) -> float:
     """Since when the pod leads. Right after a switch the leader Service still speaks of the one before."""
-    said = seen.at_name.annotations if seen.at_name else {}
+    said = serve.service.annotations if serve.service else {}
     current = said.get(contract.LEADER_POD_UID) == pod.uid and epoch_of(said) in (0, serve.epoch)
     return (_unix(said.get(contract.LAST_SWITCH_TIME)) if current else None) or serve.decided_at
 

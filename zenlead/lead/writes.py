@@ -92,7 +92,7 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
 
 
 def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
-    service = snapshot.at_name
+    service = serve.service
     if serve.policy.paused:
         return _diff_condition(service, serve) if service is not None and conditions else []
     if service is None:
