@@ -27,6 +27,7 @@ TRANSITIONS = {
     "EndpointSliceDeleted": "withdrawn",
 }
 ANNOTATED = "annotated"
+FIT = "fit"
 
 
 class EventCount:
@@ -35,7 +36,8 @@ class EventCount:
     def __init__(self) -> None:
         self._happened: Counter[tuple[str, str]] = Counter()  # (source, transition)
         self._told: dict[str, Told] = {}  # by name of the Event, in its last state
-        self._any_pods: dict[str, bool] = {}  # by source
+        self._last: dict[str, set[str]] = {}  # by source: UIDs of its last leader
+        self._state: dict[str, str] = {}  # by source: whether there are pods, and fit ones
 
     def __repr__(self) -> str:
         return f"EventCount({self._happened.total()} transitions, {len(self._told)} Events)"
@@ -49,26 +51,42 @@ class EventCount:
         fact = seen.fact
         match fact, previous:
             case Slice(source=source), Slice() | None if source and fact.name == fact.service:
-                self._happened[source, _transition(seen, fact, previous)] += 1
+                for transition in self._transitions(seen, fact, previous):
+                    self._happened[source, transition] += 1
             case Service(source=source), None if source and not seen.deleted:
                 self._happened[source, "created"] += 1
             case Service(source="", name=name), Service() | None if not seen.deleted:
                 if previous is None or previous.said != fact.said:
                     self._happened[name, ANNOTATED] += 1
+                    self._state.pop(name, None)  # whatever is wrong is told of the new leader Service, too
         for name in sources:
             service = world.services.get(name)
-            found = service is not None and any(True for _ in world.selected(service))
-            # For want of a fit pod or of any pod: these are two reasons, and one follows the other.
-            if self._any_pods.get(name, found) is not found and world.slices_of(name):
+            if service is None:
+                continue
+            # Who has not heard yet that a Service opted out tells of it still, so that does not matter here.
+            state = _state(service, world)
+            if state not in {FIT, self._state.get(name)}:
                 self._happened[name, "lost"] += 1
-            self._any_pods[name] = found
+            self._state[name] = state
+
+    def _transitions(self, seen: Seen, fact: Slice, previous: Slice | None) -> set[str]:
+        if seen.deleted:
+            return {"withdrawn"}
+        now = {e.uid for e in fact.ready}
+        before = {e.uid for e in previous.ready} if previous else set()
+        if not now or now == before:
+            return set()
+        last, self._last[fact.source] = self._last.get(fact.source, now), now
+        if before:
+            return {"changed"}
+        # Under a new name, or after an opt-out, the leader may be another than the last one was: both are so.
+        return {"available"} if last == now else {"available", "changed"}
 
     def figures(self) -> Counter[str]:
         """How often each transition happened, and how many Events were told."""
         found: Counter[str] = Counter()
         for (_, transition), count in self._happened.items():
-            if transition:
-                found[f"x {transition}"] += count
+            found[f"x {transition}"] += count
         found["Events"] = sum(told.count for told in self._told.values())
         return found
 
@@ -84,13 +102,8 @@ class EventCount:
         ]
 
 
-def _transition(seen: Seen, fact: Slice, previous: Slice | None) -> str:
-    if seen.deleted:
-        return "withdrawn"
-    now = {e.uid for e in fact.ready}
-    before = {e.uid for e in previous.ready} if previous else set()
-    if not now:
-        return "lost" if before or previous is None else ""
-    if not before:
-        return "available"
-    return "" if now == before else "changed"
+def _state(service: Service, world: Worldview) -> str:
+    """That nobody is fit and that nobody is there are two reasons; one may follow the other."""
+    if world.fit(service):
+        return FIT
+    return "unfit" if any(True for _ in world.selected(service)) else "none"

@@ -126,7 +126,6 @@ class _Court:
         self._events = EventCount()
         self._wrong: dict[str, dict[tuple[str, str], float]] = {}  # by source: what is wrong, since when
         self._leaders: dict[str, tuple[int, str]] = {}  # by source UID: the last epoch and whose it was
-        self._owners: dict[str, str] = {}  # leader Service UID: source UID
         self._verdict = Verdict()
 
     def step(self, seen: Seen) -> None:
@@ -139,7 +138,6 @@ class _Court:
                 affected = self._world.selecting(fact, previous)
             case Service(), Service() | None:
                 affected = {fact.source or fact.name}
-                self._owners[fact.uid] = fact.owner
             case Slice(), Slice() | None:
                 affected = {fact.source, *([previous.source] if previous else [])} - {""}
                 self._routing_moved(seen, fact, previous)
@@ -212,7 +210,10 @@ class _Court:
                 self._fault(seen.at, f"{source.name} was routed to {endpoint.pod}, known to be unfit: {why}")
 
     def _epoch(self, seen: Seen, fact: Slice, leader: str) -> None:
-        owner = self._owners.get(fact.owner, "")
+        leader_service = self._world.services.get(fact.service)
+        if leader_service is None or leader_service.uid != fact.owner:
+            return  # a create that arrived late: it belongs to a Service that is gone, and goes with it
+        owner = leader_service.owner
         epoch, whose = self._leaders.get(owner, (0, ""))
         if fact.epoch < epoch:
             self._fault(seen.at, f"the epoch of {fact.name} went back from {epoch} to {fact.epoch}")

@@ -109,7 +109,7 @@ async def test_chaos(namespace: Namespace, replicas: list[Replica]) -> None:
         f"({dict(chaos.counted)}); converged {converged_s(chaos, verdict):.1f} s after a heal at the latest; "
         f"{verdict}\n{told}"
     )
-    assert verdict.faults == [], told
+    assert verdict.faults == [], "\n".join([*verdict.faults, told])
     assert converged_s(chaos, verdict) <= CONVERGES_S
 
 

@@ -56,7 +56,7 @@ async def test_churn_of_many_services(namespace: Namespace, zenlead_process: Sta
         f"\nseed {SEED}: {SERVICES} services, {churn.done.total()} deeds in {churned - started:.0f} s "
         f"({dict(churn.done)}); last revision {settled_at - churned:.1f} s after; {verdict}"
     )
-    assert verdict.faults == []
+    assert verdict.faults == [], "\n".join(verdict.faults)
     assert verdict.worst_s(UNFIT) > 0, "nobody ever lost a leader"
 
 

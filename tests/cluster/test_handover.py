@@ -165,6 +165,29 @@ async def test_what_hangs_at_the_end_is_abandoned(
     assert moved.at - ended_at <= EXIT_WITHIN_S, "it gave the Lease back: nobody waits until that expires"
 
 
+async def test_it_ends_in_time_although_the_api_server_answers_nothing(
+    duo: Namespace,
+    recorder: Recorder,
+    zenlead_process: StartZenlead,
+    proxy: FaultProxy,
+    configs: tuple[Path, Path],
+) -> None:
+    process = await zenlead_process(kubeconfig=configs[0])
+    await recorder.wait_leader(SLICE, "web-0")
+    await recorder.quiet(0.6)
+    hung = proxy.on(lambda asked: True, Hang())
+    await duo.pod_status("web-0", ready=False)
+
+    async def renewal_hangs() -> bool:
+        return any(asked.of(LEASES) for asked in hung.struck)
+
+    await eventually(renewal_hangs, "a renewal hangs too")
+    ended_at = now()
+    process.terminate()
+    assert await process.wait(EXIT_WITHIN_S) == 0
+    assert now() - ended_at <= EXIT_WITHIN_S
+
+
 async def test_who_stood_still_until_its_lease_was_anothers_writes_nothing(
     pods: Namespace,
     recorder: Recorder,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tests.cluster.faultproxy import Asked, FaultProxy
+    from tests.cluster.faultproxy import Asked
     from tests.cluster.recorder import Revision
+    from tests.cluster.watchstream import Listener
 
 VERSION = re.compile(rb'"resourceVersion":"(\d+)"')  # the first one is the object's, or the list's
 BOOKMARK = b'{"type":"BOOKMARK"'
@@ -26,30 +27,42 @@ MORE_PAGES = b'"continue":"'
 # that are busy with a whole control plane more.
 READING_S = 1.5
 
+SAME_S = 0.5  # a deletion is seen about when it is answered; else it was not this one, but a collector's
+
+
+class Passage(Protocol):
+    """Where all that a replica hears and says comes through."""
+
+    delivered: Listener | None
+    written: Listener | None
+
 
 class Witness:
-    """Listens at a replica's proxy. ``blind`` are spans in which nothing that passed was sure to be read."""
+    """Listens at a passage. ``blind`` are spans in which nothing that passed was sure to be read.
 
-    def __init__(self, proxy: FaultProxy) -> None:
-        self.proxy = proxy
+    ``reading_s``: how long it takes at most from a line's passing to a decision that knows it.
+    """
+
+    def __init__(self, passage: Passage, reading_s: float = READING_S) -> None:
+        self._reading_s = reading_s
         self.blind: list[tuple[float, float]] = []
         self.wrote: dict[int, float] = {}  # version of a slice: when the replica asked for it
-        self.deleted: list[tuple[float, str]] = []  # when it asked, and which slice
+        self.deleted: list[tuple[float, float, str]] = []  # when it asked, when it was done, and which slice
         self._times: list[float] = []
         self._versions: list[int] = []  # of the world of pods that had been delivered by then, rising
         self._complete: set[int] = set()  # initial streams, by id, that have said what there was
-        proxy.delivered = self._deliver
-        proxy.written = self._write
+        passage.delivered = self._deliver
+        passage.written = self._write
 
     def __repr__(self) -> str:
-        return f"Witness(port={self.proxy.port} wrote={len(self.wrote)} blind={len(self.blind)})"
+        return f"Witness(wrote={len(self.wrote)} blind={len(self.blind)})"
 
     def knew(self, at: float) -> int | None:
         """Up to which version of the pods the replica surely knew them at ``at``."""
-        at -= READING_S
+        at -= self._reading_s
         for start, end in reversed(self.blind):
-            if start - READING_S <= at <= end:
-                at = start - READING_S
+            if start - self._reading_s <= at <= end:
+                at = start - self._reading_s
         reached = bisect_right(self._times, at)
         return self._versions[reached - 1] if reached else None
 
@@ -72,7 +85,8 @@ class Witness:
         if not asked.of(ENDPOINT_SLICES):
             return
         if asked.method == "DELETE":
-            self.deleted.append((asked.at, asked.path.rpartition("/")[2]))
+            now = asyncio.get_running_loop().time()
+            self.deleted.append((asked.at, now, asked.path.rpartition("/")[2]))
         elif found := VERSION.search(content):
             self.wrote.setdefault(int(found[1]), asked.at)  # what changes nothing tells an old one
 
@@ -88,7 +102,12 @@ def known_to_writers(witnesses: Sequence[Witness], log: Iterable[Revision]) -> C
     def known(version: int) -> int | None:
         if version in deleted:
             name, by = deleted[version]
-            asked = [(at, w) for w in witnesses for at, what in w.deleted if what == name and at <= by]
+            asked = [
+                (at, w)
+                for w in witnesses
+                for at, done, what in w.deleted
+                if what == name and abs(done - by) < SAME_S
+            ]
         else:
             asked = [(w.wrote[version], w) for w in witnesses if version in w.wrote]
         if not asked:

@@ -49,6 +49,7 @@ class Worldview:
         self.pods: dict[str, Pod] = {}
         self.services: dict[str, Service] = {}
         self.slices: dict[str, Slice] = {}
+        self._by_label: dict[tuple[str, str], dict[str, Pod]] = defaultdict(dict)
         self.past_pods: Past[Pod] = Past()
         self.past_services: Past[Service] = Past()
 
@@ -61,7 +62,12 @@ class Worldview:
         match fact:
             case Pod():
                 self.past_pods.note(seen.version, fact.name, None if seen.deleted else fact)
-                return _put(self.pods, fact, seen)
+                previous = _put(self.pods, fact, seen)
+                for pair in previous.labels.items() if previous else ():
+                    self._by_label[pair].pop(fact.name, None)
+                for pair in () if seen.deleted else fact.labels.items():
+                    self._by_label[pair][fact.name] = fact
+                return previous
             case Service():
                 self.past_services.note(seen.version, fact.name, None if seen.deleted else fact)
                 return _put(self.services, fact, seen)
@@ -81,7 +87,9 @@ class Worldview:
 
     def selected(self, service: Service) -> Iterator[Pod]:
         wanted = service.selector.items()
-        return (p for p in self.pods.values() if wanted <= p.labels.items())
+        narrow = [self._by_label.get(pair, {}) for pair in wanted]
+        fewest = min(narrow, key=len, default={})
+        return (p for p in list(fewest.values()) if wanted <= p.labels.items())
 
     def fit(self, service: Service) -> list[Pod]:
         """The pods that may lead the Service now."""

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from zenlead.kube.errors import Conflict, Throttled, Unreachable
+from tests.cluster.faultproxy import Asked
+from zenlead.kube.errors import ApiError, Conflict, Gone, Throttled, Unreachable
 from zenlead.kube.watch import PAGE_SIZE
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
+    from tests.cluster.watchstream import Listener
     from zenlead.kube.resources import Resource
 
-T = TypeVar("T")
-
 LATENCY_S = 0.005  # of a request on a good day, there and back
+LATE_S = 20.0  # how long after its sender gave up a request may still arrive
 REQUEST_TIMEOUT_S = 10.0  # after which zenlead's own client gives up
 STATUS_410 = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": 410, "reason": "Expired"}
 GONE_LINE = json.dumps({"type": "ERROR", "object": {**STATUS_410, "message": "too old"}}).encode() + b"\n"
@@ -39,8 +40,13 @@ class Weather:
     conflict: float = 0.0  # of writes with a precondition
     throttled: float = 0.0
     failed: float = 0.0  # 500 to a write, nothing applied
+    late: float = 0.0  # a write arrives up to LATE_S after its sender has given up
     gone: float = 0.0  # of a chunk: 410 in its place
+    gone_on_connect: float = 0.0  # of a watch: 410 at once
     cut: float = 0.0  # of a chunk: half of it arrives
+    stalled: float = 0.0  # of a chunk: it does not come, nor does anything after it, nor an end
+    duplicate: float = 0.0  # of a chunk: it comes twice
+    split: float = 0.0  # of a chunk: it comes in two pieces, wherever the cut falls
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,16 @@ class FaultyApi:
     """Api around an Api. ``requests`` notes every one; until ``away_until`` (loop seconds) it is away.
 
     ``lag_s`` is how late watches bring what has happened, as a watch cache that is behind its store.
+    ``delivered`` hears of what reached the client, ``written`` of the answers to writes that were done.
     """
 
     def __init__(self, api: Any, dice: random.Random, weather: Weather) -> None:
         self._api = api
         self._dice = dice
-        self._weather = weather
+        self.weather = weather
+        self.delivered: Listener | None = None
+        self.written: Listener | None = None
+        self._late: set[asyncio.Task[None]] = set()  # writes that are still under way
         self.calm = True
         self.away_until = float("-inf")
         self.lag_s = 0.0
@@ -80,16 +90,24 @@ class FaultyApi:
         return [r for r in self.requests if r.verb in {"create", "patch", "delete"} and r.at >= since]
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
-        return await self._send("get", resource, lambda: self._api.get(resource, namespace, name))
+        asked = _asked("GET", resource, namespace, name)
+        return await self._send("get", resource, asked, lambda: self._api.get(resource, namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
         full = "continue" not in query and query.get("limit") == str(PAGE_SIZE)
-        return await self._send(
-            "list", resource, lambda: self._api.list(resource, namespace, query), full=full
+        asked = _asked("GET", resource, namespace, query=query)
+        answer = await self._send(
+            "list", resource, asked, lambda: self._api.list(resource, namespace, query), full=full
         )
+        if self.delivered is not None:
+            self.delivered(asked, answer)
+        return answer
 
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
-        return await self._send("create", resource, lambda: self._api.create(resource, namespace, body))
+        asked = _asked("POST", resource, namespace)
+        return await self._send(
+            "create", resource, asked, lambda: self._api.create(resource, namespace, body)
+        )
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: bytes, *, subresource: str = ""
@@ -97,37 +115,70 @@ class FaultyApi:
         def apply() -> Awaitable[bytes]:
             return self._api.patch(resource, namespace, name, body, subresource=subresource)  # type: ignore[no-any-return]
 
-        return await self._send("patch", resource, apply)
+        return await self._send("patch", resource, _asked("PATCH", resource, namespace, name), apply)
 
     async def delete(self, resource: Resource, namespace: str, name: str, body: bytes) -> bytes:
-        return await self._send("delete", resource, lambda: self._api.delete(resource, namespace, name, body))
+        asked = _asked("DELETE", resource, namespace, name)
+        return await self._send(
+            "delete", resource, asked, lambda: self._api.delete(resource, namespace, name, body)
+        )
 
     async def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
     ) -> AsyncGenerator[bytes, None]:
         self._note("watch", resource, full="sendInitialEvents" in query)
+        asked = _asked("GET", resource, namespace, query={"watch": "1", **query})
+        ends = asked.at + deadline_s
         await self._travel()
+        if self._happens(self.weather.gone_on_connect):
+            raise Gone("too old resource version", status=410)
         stream = self._api.watch(resource, namespace, query, deadline_s=deadline_s)
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
                 if chunk and self.lag_s:
                     await asyncio.sleep(self.lag_s)
                 self._be_there()
-                if self._happens(self._weather.gone):
+                if self._happens(self.weather.gone):
                     yield GONE_LINE
                     return
-                if self._happens(self._weather.cut):
+                if self._happens(self.weather.cut):
                     yield chunk[: len(chunk) // 2]
                     raise Unreachable("cut")
-                yield chunk
+                if self._happens(self.weather.stalled):
+                    await asyncio.sleep(ends - asyncio.get_running_loop().time())
+                    raise Unreachable("idle")
+                for piece in self._pieces(chunk):
+                    yield piece
+                if self.delivered is not None:
+                    for line in chunk.splitlines():
+                        self.delivered(asked, line)
+
+    def _pieces(self, chunk: bytes) -> list[bytes]:
+        if self._happens(self.weather.duplicate):
+            return [chunk, chunk]
+        if len(chunk) > 1 and self._happens(self.weather.split):
+            cut = self._dice.randrange(1, len(chunk))
+            return [chunk[:cut], chunk[cut:]]
+        return [chunk]
 
     async def _send(
-        self, verb: str, resource: Resource, apply: Callable[[], Awaitable[T]], *, full: bool = False
-    ) -> T:
+        self,
+        verb: str,
+        resource: Resource,
+        asked: Asked,
+        apply: Callable[[], Awaitable[bytes]],
+        *,
+        full: bool = False,
+    ) -> bytes:
         self._note(verb, resource, full=full)
-        weather = self._weather
+        weather, writes = self.weather, asked.is_write
         await self._travel()
-        writes = verb in {"create", "patch", "delete"}
+        if writes and self._happens(weather.late):
+            task = asyncio.create_task(self._arrive_late(asked, apply))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            await asyncio.sleep(REQUEST_TIMEOUT_S)
+            raise Unreachable("no answer")
         if self._happens(weather.request_lost):
             await asyncio.sleep(REQUEST_TIMEOUT_S)
             raise Unreachable("lost on the way there")
@@ -137,12 +188,23 @@ class FaultyApi:
             raise Unreachable("internal error", status=500)
         if verb in {"patch", "delete"} and self._happens(weather.conflict):
             raise Conflict("the object has been modified", status=409)
-        answer = await apply()
+        answer = await self._apply(asked, apply)
         if self._happens(weather.reply_lost):
             await asyncio.sleep(REQUEST_TIMEOUT_S)
             raise Unreachable("lost on the way back")
         await self._travel()
         return answer
+
+    async def _apply(self, asked: Asked, apply: Callable[[], Awaitable[bytes]]) -> bytes:
+        answer = await apply()
+        if asked.is_write and self.written is not None:
+            self.written(asked, answer)
+        return answer
+
+    async def _arrive_late(self, asked: Asked, apply: Callable[[], Awaitable[bytes]]) -> None:
+        await asyncio.sleep(REQUEST_TIMEOUT_S + self._dice.uniform(0.0, LATE_S))
+        with suppress(ApiError):  # which nobody hears of
+            await self._apply(asked, apply)
 
     def _note(self, verb: str, resource: Resource, *, full: bool = False) -> None:
         now = asyncio.get_running_loop().time()
@@ -155,10 +217,21 @@ class FaultyApi:
     async def _travel(self) -> None:
         self._be_there()
         extra_s = 0.0
-        if not self.calm and self._weather.slow_s:
-            extra_s = self._dice.expovariate(1 / self._weather.slow_s)
+        if not self.calm and self.weather.slow_s:
+            extra_s = self._dice.expovariate(1 / self.weather.slow_s)
         await asyncio.sleep(LATENCY_S / 2 + extra_s)
         self._be_there()
 
     def _happens(self, probability: float) -> bool:
         return not self.calm and self._dice.random() < probability
+
+
+def _asked(
+    method: str,
+    resource: Resource,
+    namespace: str | None,
+    name: str = "",
+    query: Mapping[str, str] | None = None,
+) -> Asked:
+    now = asyncio.get_running_loop().time()
+    return Asked(now, method, resource.path(namespace, *([name] if name else [])), dict(query or {}))

@@ -41,7 +41,7 @@ class Story:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self._known: set[tuple[type, str]] = set()
-        for fact in (SOURCE, LEADER, pod("a"), pod("b"), routing("a")):
+        for fact in (pod("a"), pod("b"), SOURCE, LEADER, routing("a")):
             self.then(0.0, fact)
 
     def then(self, at: float, fact: Fact) -> Story:
@@ -176,6 +176,12 @@ def test_epochs() -> None:
     # Deleted and made anew, of the same source: it goes on.
     again = Story().gone(10.0, routing("a")).then(10.01, routing("a", epoch=0))
     assert any("went back from 1 to 0" in fault for fault in again.faults())
+    # A create that arrives when its leader Service is gone.
+    late = Story().then(10.0, pod("a", ready=False)).then(10.02, routing("b", epoch=2))
+    late.then(20.0, routing("a", name="old", service="old", owner="u-old")).gone(
+        20.1, routing("a", name="old")
+    )
+    assert not any("epoch" in fault for fault in late.faults())
     # Of a source that was made anew: another count.
     story = Story().gone(10.0, SOURCE).gone(10.1, LEADER).gone(10.1, routing("a"))
     story.then(11.0, Service("web", "u-2", {"app": "web"}, wanted="web-leader"))
@@ -209,6 +215,22 @@ def test_events() -> None:
     one(Story().then(11.0, warned[0]).then(11.0, warned[1]).faults(), "annotated", "1 times")
     strangers = Told("web.6", "web", ""), Told("web.7", "web", "")
     assert Story().then(11.0, strangers[0]).then(11.0, strangers[1]).faults() == []
+
+
+def test_events_of_a_service_without_a_leader() -> None:
+    none, nobody = Told("web.1", "web", "NoPodsFound"), Told("web.2", "web", "NoReadyPods")
+    story = Story().then(10.0, pod("a", ready=False)).then(10.0, pod("b", ready=False)).then(10.1, routing())
+    story.gone(11.0, pod("a")).gone(11.0, pod("b")).then(12.0, nobody).then(12.0, none)
+    assert story.faults() == []
+    one(story.then(12.0, Told("web.3", "web", "NoReadyPods")).faults(), "3 Events", "lost", "2 times")
+
+
+def test_events_of_a_rename_that_changes_the_leader() -> None:
+    front = Service("front", "u-front", {}, wanted="front-leader", source="web", owner="u-web")
+    moved = routing("b", name="front", service="front", owner="u-front", epoch=2)
+    story = renamed().then(10.1, front).then(10.1, pod("a", ready=False)).then(10.2, moved)
+    story.gone(10.3, routing("a")).gone(10.4, LEADER).then(11.0, Told("web.1", "web", "LeaderChanged"))
+    assert story.faults() == []
 
 
 def test_time_that_is_not_excused() -> None:

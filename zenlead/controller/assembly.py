@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zenlead.controller.apply import Listener, Span
+from zenlead.controller.auditor import Auditor
 from zenlead.controller.caches import Caches, Selectors
 from zenlead.controller.reconcile import Options, Reconciler
 from zenlead.controller.triggers import Trigger, Triggers
@@ -35,13 +36,13 @@ from zenlead.lead import contract
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from zenlead.controller.announce import Announcement
     from zenlead.controller.facts import ControllerFact
     from zenlead.controller.selectors import NamespaceIndex
     from zenlead.kube.store import Change, Store
-    from zenlead.lead.views import Key, NodeView, PodView, ServiceView
+    from zenlead.lead.views import Key, NodeView, PodView, ServiceView, SliceView
 
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
 # Passes that are under way at the end get this long; with the time to give the Lease back it is below 5 s.
@@ -118,6 +119,8 @@ class Controller:
         rooms = Rooms(self.caches, self.selectors, reconciler, lanes)
         self.workers = Workers(rooms, self.queue, wall=wall, notify=notify)
         self.informers = self._informers(api)
+        self.auditor = Auditor(self.caches, notify)
+        self.caches.slices.heard = self._audit
 
     def __repr__(self) -> str:
         return f"Controller({self.elector!r} {self.workers!r} {self.caches!r})"
@@ -226,17 +229,24 @@ class Controller:
                 follow,
                 namespace=namespace,
                 watch_timeout_s=timeout_s,
-                back=self.workers.back,
+                left=self.workers.presence.left,
+                came=self._came,
                 notify=self._notify,
             )
             for namespace in self._parameters.namespaces or (None,)
             for kind, store, follow, timeout_s in followed
         ]
+        for informer in informers:
+            self.workers.presence.add(informer.name)
         if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
             follow = self._enqueue(trigger.node)
             informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=self._notify))
         return informers
+
+    def _came(self, name: str) -> None:
+        self.workers.presence.came(name)
+        self.workers.back()
 
     def _enqueue(self, follow: Callable[[Change[Any]], Triggers]) -> Callable[[Change[Any]], None]:
         return lambda change: self.workers.enqueue(follow(change))
@@ -259,9 +269,14 @@ class Controller:
         if isinstance(fact, ElectionChanged):
             if fact.is_leader:
                 self.workers.lead()
+                self.auditor.survey()
             else:
                 self.workers.follow()
         self._notify(fact)
+
+    def _audit(self, changes: Sequence[Change[SliceView]]) -> None:
+        if self.workers.leading:  # else another replica does
+            self.auditor.hear(changes)
 
     def _announce(self, source: ServiceView, said: Announcement) -> None:
         if self._parameters.options.dry_run:

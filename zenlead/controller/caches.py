@@ -75,7 +75,7 @@ class Caches:
     """The four stores. ``selectors`` holds a NamespaceIndex per namespace and is loaded by ``load_index``."""
 
     def __init__(self, index_limit: int) -> None:
-        self._index_limit = index_limit
+        self.index_limit = index_limit
         self.services: Store[ServiceView] = Store(
             {"sources": _sources, "claims": _claims, "managed": _for_source}
         )
@@ -107,7 +107,7 @@ class Caches:
 
     def build_index(self, namespace: str) -> NamespaceIndex:
         """An index of the namespace as it is now."""
-        index = NamespaceIndex(self._index_limit)
+        index = NamespaceIndex(self.index_limit)
         index.build(self.services.by("sources", namespace), self.pods.by("namespace", namespace))
         return index
 

@@ -55,6 +55,24 @@ class ServiceState(msgspec.Struct, frozen=True):
     leader_services: int = 1  # that exist for it; two for a moment when it is renamed
 
 
+class RoutingSeen(msgspec.Struct, frozen=True):
+    """The slices of an opted-in Service changed: so many endpoints of its leader Service are ready now."""
+
+    namespace: str
+    service: str
+    ready: int
+
+
+class InvariantBroken(msgspec.Struct, frozen=True):
+    """A leader Service began to have several ready endpoints of a family (IPv4, IPv6), whoever did it."""
+
+    namespace: str
+    service: str
+    leader_service: str
+    family: str
+    pods: tuple[str, ...]  # names, or addresses where a slice names no pod
+
+
 class PortUnresolved(msgspec.Struct, frozen=True):
     """A target port resolves on no pod, or not on one that would be fit; told in every pass that finds so."""
 
@@ -104,6 +122,8 @@ ControllerFact = (
     Reconciled
     | LeaderMoved
     | ServiceState
+    | RoutingSeen
+    | InvariantBroken
     | PortUnresolved
     | WriteDone
     | WritePlanned

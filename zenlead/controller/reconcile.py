@@ -26,7 +26,7 @@ from zenlead.controller.facts import (
 )
 from zenlead.controller.standing import Standing
 from zenlead.controller.strays import Strays
-from zenlead.kube.errors import Forbidden, NotFound
+from zenlead.kube.errors import ApiError, Forbidden, NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import Outdated
 from zenlead.kube.resources import PODS
@@ -157,17 +157,20 @@ class Reconciler:
             sight = Sight(seen, desired, seen_at)
             try:
                 await (applier.apply_all if chosen[0].urgent else applier.apply_routine)(work, sight)
-            except Stranger as error:
-                if seen.source is not None:
-                    self._listener.announce(seen.source, announce.conflict(str(error), seen.source.uid))
-                raise
-            except Forbidden as error:
-                self._endings.hear(seen, error)
+            except (ApiError, Stranger) as error:
+                self._refused(seen, error)
+                self._tell_unsettled(snapshot())
                 raise
             except Outdated:
                 continue  # nothing was written by it, and the next look knows better
             done.writes += len(chosen)
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
+
+    def _refused(self, seen: Snapshot, error: ApiError | Stranger) -> None:
+        if isinstance(error, Stranger) and seen.source is not None:
+            self._listener.announce(seen.source, announce.conflict(str(error), seen.source.uid))
+        elif isinstance(error, Forbidden):
+            self._endings.hear(seen, error)
 
     def _senders(self, service: str, failing: bool, wanted: Callable[[], bool]) -> dict[bool, Sender]:
         """By whether a write is urgent; a pass of the routine lane comes with one credit."""
@@ -238,6 +241,15 @@ class Reconciler:
             notify(_state(seen, desired, stable=not done.more))
         elif isinstance(desired, Blocked):
             notify(_blocked_state(seen))
+
+    def _tell_unsettled(self, seen: Snapshot) -> None:
+        """A write failed: tell how things are, for that may be so for long, and not as anybody wanted it."""
+        desired = decide(seen, self._wall())
+        if isinstance(desired, Serve):
+            state = _state(seen, desired, stable=False)
+            self._listener.notify(msgspec.structs.replace(state, sticky=""))  # which tells of finished passes
+        elif isinstance(desired, Blocked):
+            self._listener.notify(_blocked_state(seen))
 
 
 def _unresolved(serve: Serve) -> list[str]:

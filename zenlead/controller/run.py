@@ -190,6 +190,8 @@ def gauged(controller: Controller) -> Gauged:
 
     queue, selectors = controller.queue, controller.selectors
     return Gauged(
+        cache_limit=controller.caches.index_limit,
+        forbidden=lambda: controller.workers.forbidden_count,
         queue_depth=lambda: {lane.label: queue.due(lane) for lane in Lane},
         queue_retries=lambda: {lane.label: queue.stats[lane].retried for lane in Lane},
         longest_pass_s=queue.longest_running_s,

@@ -2,7 +2,7 @@
 
 Knows lanes, credits and what to do after a pass that failed. Refuses to know what a pass does.
 Rules: a key that was taken is always given back; no key is held while waiting for a credit; without the Lease
-nothing is taken, and with it everything is looked at once.
+nothing is taken, and with it everything is looked at once; nothing is decided on what may be long over.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 from zenlead.controller.apply import NAMESPACE_TERMINATING, Preempted, Stranger
 from zenlead.controller.asked import Asked, Since
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
+from zenlead.controller.presence import Presence
 from zenlead.controller.reconcile import Unsettled
 from zenlead.controller.storm import Storm
 from zenlead.kube.errors import ApiError, Forbidden
@@ -74,6 +75,7 @@ class Workers:
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
+        self.presence = Presence()
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
@@ -89,6 +91,11 @@ class Workers:
     def leading(self) -> bool:
         """Whether this replica works."""
         return self._leading.is_set()
+
+    @property
+    def forbidden_count(self) -> int:
+        """Of how many Services a write is not permitted."""
+        return len(self._forbidden)
 
     @property
     def forbidden(self) -> str | None:
@@ -166,10 +173,14 @@ class Workers:
         while True:
             at_rest()
             await self._leading.wait()
+            await self.presence.together()
             key = await self._queue.get((lane,))
-            if key is None or self._leading.is_set():
+            leads, is_time = self._leading.is_set(), self.presence.hold_s() == 0
+            if key is None or (leads and is_time):
                 return key
-            self._queue.done(key)  # the Lease went while this worker waited: it is another's key now
+            if leads:  # what is known may be over; decided later, it is asked for still
+                self._queue.add(key, lane)
+            self._queue.done(key)  # else the Lease went while this worker waited: it is another's key now
 
     async def _work(self, key: Key, lane: Lane) -> bool:
         """One pass and what follows from it. Returns whether it wrote nothing."""

@@ -72,7 +72,8 @@ class Informer(Generic[V]):
         namespace: str | None = None,
         watch_timeout_s: float = WATCH_TIMEOUT_S,
         optional: bool = False,
-        back: Callable[[], None] = lambda: None,
+        left: Callable[[str], None] = lambda _name: None,
+        came: Callable[[str], None] = lambda _name: None,
         notify: Callable[[KubeFact], None] = lambda _fact: None,
     ) -> None:
         self._api = api
@@ -81,7 +82,8 @@ class Informer(Generic[V]):
         self._on_change = on_change
         self._namespace = namespace
         self._watch_timeout_s = watch_timeout_s
-        self._back = back  # called when the server answers that did not
+        # Called with our name when the server does not answer, and when all is up to date again.
+        self._left, self._came = left, came
         self._notify = notify
         self._resource = kind.resource
         self._loop = asyncio.get_running_loop()
@@ -238,7 +240,7 @@ class Informer(Generic[V]):
             self.problem = self._unauthorized_since = None
         if self._absent:
             self._absent = False
-            self._back()
+            self._came(self.name)
         if self._loop.time() - self._watching_since >= SHORT_WATCH_S:
             self._absent_waits, self._refused_waits = _waits(), _waits()
 
@@ -262,7 +264,9 @@ class Informer(Generic[V]):
 
     def _delay_s(self, error: ApiError) -> float:
         if isinstance(error, Unreachable) and TOO_NEW not in error.causes:
-            self._absent = self._absent or not self._opened
+            if not self._absent and not self._opened:
+                self._absent = True
+                self._left(self.name)
             delay_s = next(self._absent_waits)
         else:
             self._absent_waits = _waits()

@@ -6,12 +6,12 @@ Rules: an equal view is no change; an older version never replaces a newer one, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 Key: TypeAlias = tuple[str, str]  # namespace (empty for cluster-wide kinds), name
 Index: TypeAlias = "Callable[[V], Iterable[Hashable]]"
@@ -43,8 +43,15 @@ class Change(msgspec.Struct, Generic[V], frozen=True):
         return view.key
 
 
+def _nobody(changes: Sequence[Change[Any]]) -> None:
+    del changes
+
+
 class Store(Generic[V]):
-    """All views of one kind. ``indexes``: name -> function from a view to the values it is found under."""
+    """All views of one kind. ``indexes``: name -> function from a view to the values it is found under.
+
+    ``heard`` is called with what changed, by whoever it came, once all of it is here; it must not fail.
+    """
 
     def __init__(self, indexes: Mapping[str, Callable[[V], Iterable[Hashable]]] | None = None) -> None:
         self._views: dict[Key, V] = {}
@@ -54,6 +61,7 @@ class Store(Generic[V]):
         # was asked for before the write does not know of it. Emptied by every full list and by the watch.
         self._own: dict[Key, int] = {}
         self._writes = 0
+        self.heard: Callable[[Sequence[Change[V]]], None] = _nobody
 
     def __repr__(self) -> str:
         return f"Store({len(self._views)} objects, {len(self._own)} own writes not seen back)"
@@ -86,7 +94,7 @@ class Store(Generic[V]):
         if old is not None and _older(view, old):
             return None
         self._own.pop(view.key, None)
-        return self._put(old, view)
+        return self._say(self._put(old, view))
 
     def remove(self, view: V) -> Change[V] | None:
         """Take a deletion from the watch; ``view`` is the last state, at the version of the deletion."""
@@ -94,7 +102,7 @@ class Store(Generic[V]):
         if old is None or _older(view, old):
             return None  # an object made anew under that name is already here
         self._own.pop(view.key, None)
-        return self._drop(old)
+        return self._say(self._drop(old))
 
     def wrote(self, view: V) -> Change[V] | None:
         """Take the answer to a write of our own, before the watch brings it."""
@@ -107,7 +115,7 @@ class Store(Generic[V]):
         """Take the answer to a deletion of our own, or to a read that found nothing."""
         self._own.pop(key, None)
         old = self._views.get(key)
-        return None if old is None else self._drop(old)
+        return None if old is None else self._say(self._drop(old))
 
     def replace(
         self,
@@ -140,7 +148,13 @@ class Store(Generic[V]):
         self._own = {
             key: write for key, write in self._own.items() if key in kept or scope not in (None, key[0])
         }
+        self.heard(changes)
         return changes
+
+    def _say(self, change: Change[V] | None) -> Change[V] | None:
+        if change is not None:
+            self.heard((change,))
+        return change
 
     def _put(self, old: V | None, view: V) -> Change[V] | None:
         if old == view:

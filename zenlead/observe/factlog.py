@@ -65,6 +65,8 @@ def _of_controller(fact: Fact) -> tuple[str, str] | None:
             return "info", "write.planned"
         case service.WriteDone() if fact.result not in _EXPECTED_RESULTS:
             return "warning", "write.failed"
+        case service.InvariantBroken():
+            return "error", "invariant.broken"
         case service.TimedOut():
             return "warning", "operation.timed_out"
         case service.ServiceForgotten():
@@ -95,6 +97,7 @@ def _of_kube(fact: Fact) -> tuple[str, str] | None:
 _ROUTINE: dict[type[Fact], str] = {
     service.Reconciled: "reconcile.done",
     service.ServiceState: "service.state",
+    service.RoutingSeen: "routing.seen",
     service.PortUnresolved: "port.unresolved",
     service.WriteDone: "write.done",
     kube.RequestDone: "request.done",

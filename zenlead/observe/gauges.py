@@ -49,6 +49,8 @@ class Rooms:
     queue_retries: Callable[[], Mapping[str, int]] = dict  # by lane, ever
     longest_pass_s: Callable[[], float] = float  # how long the oldest running pass has been at it
     cache: Callable[[str], CacheStats | None] = _no_cache  # of one namespace, if it has one
+    cache_limit: int = 0  # entries for each namespace; 0: no limit
+    forbidden: Callable[[], int] = int  # Services of which a write was not permitted
     informer_silence_s: Callable[[], Mapping[str, float]] = (
         dict  # by resource: since the last event or bookmark
     )
@@ -124,7 +126,7 @@ OF_SERVICES = (
     ),
     OfServices(
         _family("leader_service_without_endpoints", "1: the leader Service routes nowhere.", SERVICE),
-        lambda state, _, __: not state.leader,
+        lambda _, of, __: of.since is not None,
         lambda of, _: of.leaderless,
     ),
     OfServices(
@@ -183,6 +185,10 @@ class RoomGauges:
         yield retries
         about = "How long the oldest running pass has been at it."
         yield GaugeMetricFamily(PREFIX + "workqueue_longest_running_seconds", about, rooms.longest_pass_s())
+        about = "Limit of cache_size for each namespace; 0: none."
+        yield GaugeMetricFamily(PREFIX + "cache_size_limit", about, rooms.cache_limit)
+        about = "Services of which a write is not permitted."
+        yield GaugeMetricFamily(PREFIX + "forbidden_services", about, rooms.forbidden())
         about = "Time since an informer last heard from the API server."
         yield _gauge("informer_last_event_age_seconds", about, "resource", rooms.informer_silence_s())
 

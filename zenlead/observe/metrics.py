@@ -89,11 +89,14 @@ RETRIES = _counter(
 )
 RETRIED = _counter("retry_success_after_retry_total", "Operations that needed a retry.", SERVICE, "operation")
 TIMEOUTS = _counter("timeout_occurrences_total", "Operations that hit their limit.", NAMESPACE, "operation")
+INVARIANT = _counter(
+    "invariant_violations_total", "Times that a leader Service began to route to several pods.", SERVICE
+)
 CACHE_S = _histogram("cache_update_duration_seconds", "Time to load an index entry.", NAMESPACE)
 
 COUNTED = (
     *(PASSES, PASS_S, PASS_ERRORS, FAILOVERS, FAILOVER_S, SELECTIONS, KEPT, CHOSEN, UNRESOLVED),
-    *(CALL_S, SLICE_ERRORS, RETRIES, RETRIED, TIMEOUTS, CACHE_S),
+    *(CALL_S, SLICE_ERRORS, RETRIES, RETRIED, TIMEOUTS, INVARIANT, CACHE_S),
 )
 """The families that facts count; those of gauges.py are asked for."""
 
@@ -103,7 +106,7 @@ SERVICE_ZEROS = Layout.of(
     (
         *(FAILOVERS.slot(reason) for reason in FAILOVER_REASONS),
         *(PASSES.slot(result) for result in (SUCCESS, "error")),
-        *(family.slot() for family in (SELECTIONS, KEPT, CHOSEN, SLICE_ERRORS)),
+        *(family.slot() for family in (SELECTIONS, KEPT, CHOSEN, SLICE_ERRORS, INVARIANT)),
     )
 )
 NAMESPACE_ZEROS = Layout.of((TIMEOUTS.slot(CACHE_UPDATE),))
@@ -163,6 +166,9 @@ class Metrics:
                 if fact.reason != FIRST_ELECTION:  # the state that follows tells the rest of that
                     self._count(fact, FAILOVERS.slot(fact.reason))
                     self._time(fact, FAILOVER_S.slot(fact.reason), fact.latency_s)
+                    self._rooms.switched(fact.latency_s)
+            case service.RoutingSeen() | service.InvariantBroken():
+                self._audited(fact)
             case service.PortUnresolved():
                 self._count(fact, UNRESOLVED.slot(fact.port_name))
             case service.WriteDone():
@@ -184,6 +190,7 @@ class Metrics:
                 self._request(fact)
             case kube.RetryScheduled():
                 self._count(fact, RETRIES.slot(fact.operation, str(fact.attempt)))
+                self._rooms.retried()
             case kube.RetrySucceeded():
                 self._count(fact, RETRIED.slot(fact.operation))
             case kube.CacheLoaded():
@@ -207,6 +214,15 @@ class Metrics:
         if fact.sticky:
             self._count(fact, SELECTIONS.slot())
             self._count(fact, (KEPT if fact.sticky == "hit" else CHOSEN).slot())
+
+    def _audited(self, fact: service.RoutingSeen | service.InvariantBroken) -> None:
+        if isinstance(fact, service.RoutingSeen):
+            self._books.routing(fact.namespace, fact.service, routed=fact.ready > 0)
+            return
+        # Found before anything else was told of the Service, it counts for none: nobody would forget it.
+        known = self._books.knows(fact.namespace, fact.service)
+        ledger = self._books.counts(fact.namespace, fact.service if known else "")
+        (ledger or self._books.nobody).add(INVARIANT.slot())
 
     def _request(self, fact: kube.RequestDone) -> None:
         if fact.verb not in {"get", "list", "watch"} and fact.result == SUCCESS:

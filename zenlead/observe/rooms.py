@@ -45,6 +45,19 @@ class RoomMetrics:
             registry=self.registry,
         )
         self._writes = counter("writes_total", "Writes accepted.", ("resource", "verb", "lane"))
+        self._retries = counter(
+            "write_retries_total", "Attempts of writes that failed and are made again.", ()
+        )
+        self._switch_s = Histogram(
+            f"{PREFIX}leader_switch_duration_seconds",
+            "Failovers of all Services: from the change being seen to the write being accepted.",
+            buckets=SLOW_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._leads = False
+        self._terms = counter(
+            "leader_election_transitions_total", "Times this replica began or ceased to lead.", ()
+        )
         self._is_leader = self._gauge("leader_election_is_leader", "1: this replica holds the Lease.", ())
         self._lease_failures = counter("lease_failures_total", "Lease requests that failed.", ("refused",))
         for refused in ("true", "false"):
@@ -75,6 +88,14 @@ class RoomMetrics:
         """The API server accepted a write."""
         self._writes.labels(resource, verb, lane).inc()
 
+    def retried(self) -> None:
+        """An attempt of a write failed and is made again."""
+        self._retries.inc()
+
+    def switched(self, seconds: float) -> None:
+        """A failover took so long."""
+        self._switch_s.observe(seconds)
+
     def observe(self, fact: _Rooms) -> None:
         """Count one fact."""
         match fact:
@@ -86,6 +107,9 @@ class RoomMetrics:
             case kube.ObjectRejected():
                 self._rejected.labels(fact.resource).inc()
             case kube.ElectionChanged():
+                if fact.is_leader != self._leads:
+                    self._terms.inc()
+                self._leads = fact.is_leader
                 self._is_leader.set(fact.is_leader)
             case kube.LeaseFailed():
                 self._lease_failures.labels("true" if fact.refused else "false").inc()

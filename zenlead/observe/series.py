@@ -32,6 +32,12 @@ class OfService(msgspec.Struct, gc=False):
     state: ServiceState | None = None
     unavailable_s: float = 0.0  # without a leader, up to `since`
     since: float | None = None  # start of the time without a leader that runs now
+    routed: bool = True  # false once its slices were seen without a ready endpoint
+
+    @property
+    def leaderless(self) -> bool:
+        """Whether it has no leader: as a pass found, or because the slices route to nobody."""
+        return self.state is not None and not (self.state.leader and self.routed)
 
 
 class OfNamespace(msgspec.Struct):
@@ -51,8 +57,11 @@ class OfNamespace(msgspec.Struct):
     leaderless_s: float = 0.0  # of all Services, those that are gone too, up to `counted_at`
     counted_at: float = 0.0
 
-    def add(self, state: ServiceState, sign: int, moment: float) -> None:
-        """Let ``state`` count (``sign`` 1) or count no more (-1)."""
+    def add(self, of: OfService, sign: int, moment: float) -> None:
+        """Let what is known of a Service count (``sign`` 1) or count no more (-1)."""
+        state = of.state
+        if state is None:
+            return
         self.leaderless_s = self.leaderless_s_at(moment)
         self.counted_at = moment
         self.told += sign
@@ -61,7 +70,7 @@ class OfNamespace(msgspec.Struct):
         self.pods_available += sign * state.pods_available
         self.stable += sign * state.stable
         self.paused += sign * state.paused
-        self.leaderless += sign * (not state.leader)
+        self.leaderless += sign * of.leaderless
 
     def leaderless_s_at(self, moment: float) -> float:
         """Seconds without a leader, summed over the Services. Never falls."""
@@ -121,14 +130,23 @@ class Books:
         self._forgotten.pop((state.namespace, state.service), None)
         home = self._namespace(state.namespace)
         found = home.services.get(state.service) or self._open(home, state.service)
+        self._change(home, found, state, routed=found.routed)
+
+    def routing(self, namespace: str, service: str, *, routed: bool) -> None:
+        """Whether the slices of a Service route to anybody; of one that is known."""
+        home = self._namespaces.get(namespace)
+        found = home.services.get(service) if home is not None else None
+        if home is not None and found is not None:
+            self._change(home, found, found.state, routed=routed)
+
+    def _change(self, home: OfNamespace, of: OfService, state: ServiceState | None, *, routed: bool) -> None:
         moment = self._monotonic()
-        if found.state is not None:
-            home.add(found.state, -1, moment)
-        home.add(state, 1, moment)
-        if found.since is not None:
-            found.unavailable_s += moment - found.since
-        found.since = None if state.leader else moment
-        found.state = state
+        home.add(of, -1, moment)
+        of.state, of.routed = state, routed
+        home.add(of, 1, moment)
+        if of.since is not None:
+            of.unavailable_s += moment - of.since
+        of.since = moment if of.leaderless else None
 
     def forget(self, namespace: str, service: str) -> None:
         """Drop all of a Service, and what its namespace has when it was the last one there."""
@@ -141,8 +159,8 @@ class Books:
         if home is None:
             return
         found = home.services.pop(service, None)
-        if found is not None and found.state is not None:
-            home.add(found.state, -1, now)
+        if found is not None:
+            home.add(found, -1, now)
         if not home.services:
             del self._namespaces[namespace]
 

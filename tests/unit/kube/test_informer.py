@@ -382,11 +382,12 @@ async def test_a_stream_that_is_cut_is_resumed_without_a_question() -> None:
 async def test_that_the_server_is_back_is_told_once_and_before_anything_happens_there() -> None:
     back: list[float] = []
     server = Server(SYNC, *[Unreachable("m")] * 5, Gone("m"), SYNC, then=QUIET)
-    scene = Scene(server, back=lambda: back.append(asyncio.get_running_loop().time()))
+    left: list[str] = []
+    scene = Scene(server, left=left.append, came=lambda name: back.append(asyncio.get_running_loop().time()))
     async with running(scene):
         await asyncio.sleep(15)
         assert scene.informer.problem is None
-    assert len(back) == 1
+    assert (left, len(back)) == (["pods"], 1)
     assert back[0] == pytest.approx(server.requests[7].at)
 
 
