@@ -37,7 +37,7 @@ from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
 from zenlead.lead.ownership import owned
 from zenlead.lead.routed import epoch_of
 from zenlead.lead.wire import WirePod, decode
-from zenlead.lead.writes import Target, Write, diff
+from zenlead.lead.writes import Create, Target, Write, diff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,7 +262,10 @@ def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:
     """The writes to send now: the urgent ones first and alone, then one per object, since each moves the
     version that the next one on the same object has to name."""
     urgent = [write for write in pending if write.urgent]
-    if urgent or lane is Lane.URGENT:
+    if lane is Lane.URGENT:
+        opening = (write for write in pending if isinstance(write, Create) and write.opens)
+        return urgent or [msgspec.structs.replace(write, urgent=True) for write in opening]
+    if urgent:
         return urgent
     first: dict[tuple[Target, str], Write] = {}
     for write in pending:
