@@ -1,4 +1,4 @@
-"""The annotations that shape the leader Service and its slice, from outside; and what is told of wrong ones."""
+"""The annotations that shape the leader Service and its slice, from outside; what is told of wrong ones."""
 
 from __future__ import annotations
 

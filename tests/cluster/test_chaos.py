@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.cluster.zenlead_process import ZenleadProcess
 
 SERVICES = 100
-SEED = int(os.environ.get("ZENLEAD_TEST_SEED", "1"))
+SEED = int(os.environ.get("ZENLEAD_TEST_SEED", "84"))  # of which six episodes are six kinds of ordeal
 CHAOS_S = float(os.environ.get("ZENLEAD_TEST_CHAOS_S", "100"))
 DEEDS_PER_S = 6.0
 QUIET_S = 10.0

@@ -1,4 +1,4 @@
-"""Too much at once: failing writes are paced, hanging ones hold nobody up, and who asks for patience gets it."""
+"""Too much at once: failing writes are paced, hanging ones hold nobody up, and patience is had if asked."""
 
 from __future__ import annotations
 

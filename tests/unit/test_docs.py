@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
-FLAGS_OF_OTHERS = {"--for"}  # kubectl's
+FLAGS_OF_OTHERS = {"--for", "--as"}  # kubectl's
 # A prefix, a condition, a label and what stands in a selector; objects.md has them.
 NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
 WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
@@ -153,7 +153,7 @@ def test_names_exist(page: Path) -> None:
         assert flag in flags, flag
     metrics = marked("docs/metrics.md", "metrics")
     for name in re.findall(r"zen_lead_[a-z_]+", text):
-        assert f"`{name.removesuffix('_bucket')}`" in metrics, name
+        assert f"`{re.sub('_(bucket|count)$', '', name)}`" in metrics or f"`{name}`" in metrics, name
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
         assert target in targets, target

@@ -70,7 +70,7 @@ def path_of(
         if segment in {".", ".."} or not SEGMENT.fullmatch(segment):
             raise Invalid(f"{segment!r} is no name of an object", status=400, reason="BadRequest")
     path = resource.path(namespace, name or None, subresource)
-    return f"{path}?{urllib.parse.urlencode(query)}" if query else path
+    return f"{path}?{urllib.parse.urlencode(query, errors='replace')}" if query else path
 
 
 def headers_of(request: Request, authorization: str) -> dict[str, str]:

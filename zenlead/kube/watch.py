@@ -232,7 +232,8 @@ class Cursor(Generic[V]):
         self._parts, self._partial_size = [], 0
 
     def _synced(self, resource_version: str) -> Swap[V]:
-        self.phase, self.version, self._token = Phase.WATCHING, resource_version, ""
+        self.phase, self._token = Phase.WATCHING, ""
+        self.version = resource_version if number(resource_version) else ""
         swap = Swap(self._initial, frozenset(self._unreadable))
         self._initial, self._unreadable = [], set()
         return swap
@@ -269,7 +270,8 @@ class Cursor(Generic[V]):
 
     def _advance(self, version: str) -> None:
         self._compare(version)
-        self.version = version or self.version
+        if number(version):  # else it is no version, and nobody would understand it in a request
+            self.version = version
 
     def _compare(self, version: str) -> None:
         if 0 < number(version) < number(self.version):

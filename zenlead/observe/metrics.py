@@ -141,6 +141,7 @@ class Metrics:
         self._rooms = RoomMetrics(build, rooms)
         self.registry = self._rooms.registry
         self._books = Books(monotonic, (SERVICE_ZEROS, NAMESPACE_ZEROS), per_service=per_service)
+        self._books.nobody.add(INVARIANT.slot(), 0)
         self._exposition = Exposition(self.registry, COUNTED, self._books, rooms)
 
     def __repr__(self) -> str:

@@ -480,11 +480,21 @@ async def test_a_service_whose_writes_all_failed_is_forgotten_too() -> None:
     scene.api.fail("create", Invalid("no"))
     with pytest.raises(Invalid):
         await scene.pass_()
-    assert scene.facts_of(ServiceState) == []
     await scene.remove(SERVICES, "web")
     await scene.sync()
     await scene.pass_()
     assert scene.facts_of(ServiceForgotten) == [ServiceForgotten("t1", "web")]
+
+
+async def test_a_failed_write_leaves_no_statement_standing_that_is_not_true_any_more() -> None:
+    """The leader fell and the API server refuses the move: nobody leads, and that is told at once."""
+    scene = await (await Scene().begin("web-0", "web-1")).settled()
+    await lost(scene)
+    scene.api.fail("patch", Invalid("no"))
+    with pytest.raises(Invalid):
+        await scene.pass_()
+    (state,) = scene.facts_of(ServiceState)
+    assert (state.leader, state.stable, state.pods_available, state.sticky) == ("", False, 1, "")
 
 
 async def test_what_another_life_left_is_forgotten_when_it_is_gone() -> None:

@@ -158,3 +158,13 @@ def test_an_error_at_any_moment_leaves_a_cursor_that_goes_on(error: ApiError, da
     cursor.failed(error)
     cursor.request()
     assert cursor.feed(b"\n") == []
+
+
+@pytest.mark.parametrize("version", ["\x80", "²", "x", "-1", "9" * 5000, "1.5", " 7"])
+def test_what_is_no_version_is_never_asked_for(version: str) -> None:
+    cursor = Cursor(KINDS["nodes"])
+    cursor.feed(b'{"type":"BOOKMARK","object":' + json.dumps(END).encode() + b"}\n")
+    body = {**hostile.NODE, "metadata": {**hostile.NODE["metadata"], "resourceVersion": version}}
+    (event,) = cursor.feed(json.dumps({"type": "ADDED", "object": body}).encode() + b"\n")
+    assert isinstance(event, Upsert)
+    assert cursor.request().query["resourceVersion"] == "9"

@@ -8,9 +8,11 @@ import pytest
 
 from zenlead.controller.facts import (
     ControllerFact,
+    InvariantBroken,
     LeaderMoved,
     PortUnresolved,
     Reconciled,
+    RoutingSeen,
     ServiceForgotten,
     ServiceState,
     TimedOut,
@@ -71,6 +73,8 @@ CASES: list[tuple[Any, str, str]] = [
     (WriteDone("t1", "web", "services", "patch", "routine", "conflict", 0.1), "debug", "write.done"),
     (WriteDone("t1", "web", "services", "patch", "routine", "success", 0.1), "debug", "write.done"),
     (ServiceState("t1", "web", 1, "web-0", 0.0, None, True, 1), "debug", "service.state"),
+    (RoutingSeen("t1", "web", 1), "debug", "routing.seen"),
+    (InvariantBroken("t1", "web", "web-leader", "IPv4", ("web-0", "web-1")), "error", "invariant.broken"),
     (PortUnresolved("t1", "web", "http"), "debug", "port.unresolved"),
     (TimedOut("t1", "cache_update"), "warning", "operation.timed_out"),
     (RequestDone("list", "pods", "unreachable", 1.0), "debug", "request.done"),

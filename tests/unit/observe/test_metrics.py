@@ -9,9 +9,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from zenlead.controller.facts import (
+    InvariantBroken,
     LeaderMoved,
     PortUnresolved,
     Reconciled,
+    RoutingSeen,
     ServiceForgotten,
     ServiceState,
     TimedOut,
@@ -311,6 +313,66 @@ def test_time_without_a_leader_adds_up(metrics: Metrics, clock: Clock) -> None:
     assert value(metrics, "unavailable_seconds_total", **SERVICE) == 8
 
 
+def test_time_without_an_endpoint_is_time_without_a_leader(metrics: Metrics, clock: Clock) -> None:
+    metrics.observe(RoutingSeen("t1", "web", 0))
+    assert value(metrics, "unavailable_seconds_total", **SERVICE) is None, "nothing was told of it yet"
+    metrics.observe(state())
+    for ready, lasting_s in ((0, 2), (1, 30), (2, 30), (0, 1)):
+        metrics.observe(RoutingSeen("t1", "web", ready))
+        gone = value(metrics, "leader_service_without_endpoints", **SERVICE)
+        assert gone == (ready == 0)
+        clock.advance(lasting_s)
+    metrics.observe(state())  # a pass that knew nothing of it yet
+    clock.advance(1)
+    assert value(metrics, "unavailable_seconds_total", **SERVICE) == 4
+
+
+def test_sums_of_time_without_an_endpoint(clock: Clock) -> None:
+    metrics = metrics_of(clock, per_service=False)
+    metrics.observe(state())
+    metrics.observe(state(service="api"))
+    metrics.observe(RoutingSeen("t1", "web", 0))
+    clock.advance(3)
+    sums = {"namespace": "t1", "service": ""}
+    assert value(metrics, "leader_service_without_endpoints", **sums) == 1
+    metrics.observe(RoutingSeen("t1", "web", 1))
+    clock.advance(3)
+    assert value(metrics, "leader_service_without_endpoints", **sums) == 0
+    assert value(metrics, "unavailable_seconds_total", **sums) == 3
+
+
+def test_a_broken_invariant_counts_where_its_series_will_go(metrics: Metrics) -> None:
+    broken = InvariantBroken("t1", "web", "web-leader", "IPv4", ("web-0", "web-1"))
+    counts = [value(metrics, "invariant_violations_total", namespace="", service="")]
+    metrics.observe(broken)
+    counts.append(value(metrics, "invariant_violations_total", namespace="", service=""))
+    assert counts == [0, 1]
+    metrics.observe(state())
+    assert value(metrics, "invariant_violations_total", **SERVICE) == 0
+    metrics.observe(broken)
+    assert value(metrics, "invariant_violations_total", **SERVICE) == 1
+    metrics.observe(ServiceForgotten("t1", "web"))
+    metrics.observe(broken)
+    assert not any('"t1"' in line for line in series(metrics))
+
+
+def test_what_counts_for_all_services_together_begins_at_nought(metrics: Metrics) -> None:
+    names = ("write_retries_total", "leader_switch_duration_seconds_count")
+    assert [value(metrics, name) for name in names] == [0, 0]
+    for service in ("web", "api"):
+        metrics.observe(RetryScheduled("patch_services", 1, 0.1, "x", "t1", service))
+        metrics.observe(LeaderMoved("t1", service, "a", "b", "deleted", 2, 0.1))
+        metrics.observe(LeaderMoved("t1", service, "", "b", "elected", 1, 0.1))
+    assert [value(metrics, name) for name in names] == [2, 2]
+
+
+def test_a_lease_that_comes_and_goes_is_counted(metrics: Metrics) -> None:
+    assert value(metrics, "leader_election_transitions_total") == 0
+    for leads, holder in ((False, "you"), (True, "me"), (False, "you"), (False, "they"), (True, "me")):
+        metrics.observe(ElectionChanged(leads, holder, "so it is"))
+    assert value(metrics, "leader_election_transitions_total") == 3
+
+
 def test_an_age_is_never_negative(metrics: Metrics, clock: Clock) -> None:
     metrics.observe(state(leader_since=clock.now + 3))  # the API server's clock is ahead
     assert value(metrics, "leader_duration_seconds", **SERVICE) == 0
@@ -338,8 +400,12 @@ def test_rooms_are_asked_at_the_scrape(clock: Clock) -> None:
         longest_pass_s=lambda: 0.5,
         cache=caches.get,
         informer_silence_s=lambda: {"pods": 12.0},
+        cache_limit=1000,
+        forbidden=lambda: 2,
     )
     metrics = metrics_of(clock, rooms)
+    assert value(metrics, "cache_size_limit") == 1000
+    assert value(metrics, "forbidden_services") == 2
     metrics.observe(state())
     assert value(metrics, "workqueue_depth", lane="routine") == 7
     assert value(metrics, "workqueue_longest_running_seconds") == 0.5
