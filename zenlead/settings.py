@@ -97,7 +97,7 @@ class Settings:
     )
 
     max_concurrent_reconciles: int = knob("10", whole(1, 1000), WORK, "Services worked on at the same time")
-    qps: float = knob("50", number, WORK, "writes per second, except those of a failover; 0 = no limit")
+    qps: float = knob("50", number, WORK, "writes per second, except those that route; 0 = no limit")
     burst: int = knob("100", whole(0), WORK, "writes that may go at once before qps counts; 0 = no limit")
     reconcile_min_interval_ms: int = knob(
         "0",

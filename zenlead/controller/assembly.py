@@ -179,7 +179,8 @@ class Controller:
         tasks.append(self._start(group, "elector", self.elector.run))
         tasks.append(self._start(group, "sweep", self._sweep))
         work.append(self._start(group, "events", self.recorder.run))
-        bodies = {Lane.URGENT: self.workers.urgent, Lane.ROUTINE: self.workers.routine}
+        workers = self.workers
+        bodies = {Lane.URGENT: workers.urgent, Lane.FRESH: workers.fresh, Lane.ROUTINE: workers.routine}
         for lane, count in places(self._parameters.max_concurrent_reconciles).items():
             work += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
 

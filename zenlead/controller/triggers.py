@@ -37,7 +37,8 @@ class Trigger:
                 continue
             if is_source(view):
                 # What exists and changes may have lost its leader; what is new has no traffic yet.
-                lane = Lane.ROUTINE if change.old is None else Lane.URGENT
+                known = change.old is not None and is_source(change.old)
+                lane = Lane.URGENT if known else Lane.FRESH
                 _add(keys, view.key, lane)
                 for rival in self._claimants(view.namespace, leader_name(view)):
                     _add(keys, rival, Lane.ROUTINE)

@@ -19,6 +19,7 @@ from zenlead.controller.asked import Asked, Since
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import Presence
 from zenlead.controller.reconcile import Unsettled
+from zenlead.controller.storm import Storm
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
@@ -78,6 +79,7 @@ class Workers:
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
+        self._storm = Storm()
         self._under_way = 0  # passes
         self._idle = asyncio.Event()  # set while there are none
         self._idle.set()
@@ -115,9 +117,13 @@ class Workers:
                 self._rooms.reconciler.preempt(key)
 
     def lead(self) -> None:
-        """The Lease is ours: look at every Service, urgently, since nobody knows what was missed."""
+        """The Lease is ours: look at every Service, first at those with traffic, since nobody knows what was
+        missed."""
         self._leading.set()
-        self.enqueue(dict.fromkeys(self._rooms.caches.keys(), Lane.URGENT))
+        caches = self._rooms.caches
+        routed = caches.slices.values_of("managed")
+        everyone = caches.keys()
+        self.enqueue({key: Lane.URGENT if key in routed else Lane.FRESH for key in everyone})
 
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
@@ -139,11 +145,24 @@ class Workers:
         while (key := await self._take(Lane.URGENT)) is not None:
             await self._work(key, Lane.URGENT)
 
+    async def fresh(self) -> None:
+        """Makes what is new at once, whatever the configured pace; but not at a server that fails."""
+        while (key := await self._take(Lane.FRESH)) is not None:
+            if self._failing_since is None:
+                await self._rooms.lanes.try_credit()  # as long as there are any, it costs one like the rest
+                await self._work(key, Lane.FRESH)
+            else:
+                self._queue.add(key, Lane.ROUTINE)
+                self._queue.done(key)
+
     async def routine(self) -> None:
         holds_credit = False
         while True:
             at_rest()
             await self._leading.wait()
+            if (calm_in_s := self._storm.calm_in_s(self._loop.time())) > 0:
+                await asyncio.sleep(calm_in_s)
+                continue
             if not holds_credit:
                 await self._rooms.lanes.credit()
             key = await self._take(Lane.ROUTINE)
@@ -197,6 +216,8 @@ class Workers:
         else:
             result = "requeue" if done.more else "success"
             fact = msgspec.structs.replace(fact, result=result, writes=done.writes)
+            if lane is Lane.URGENT and done.writes:
+                self._storm.note(self._loop.time())
             self._came_through(key, done)
             return done.writes == 0
         finally:
@@ -214,9 +235,10 @@ class Workers:
 
         return await rooms.reconciler.reconcile(
             lambda: rooms.caches.snapshot(key, rooms.selectors.peek(key[0])),
-            lane,
+            Lane.ROUTINE if lane is Lane.ROUTINE else Lane.URGENT,
             seen_at,
-            failing=self._queue.failures(key) > 0,
+            # What is new and fails goes on at the pace of the routine lane: that is its second try.
+            failing=lane is Lane.FRESH or self._queue.failures(key) > 0,
         )
 
     def _keep(self, key: Key, since: Since, fact: Reconciled) -> None:
@@ -257,7 +279,7 @@ class Workers:
         if self._failing_since is None:
             self._failing_since = self._loop.time()
         # An API server that fails for long is not asked at the urgent lane's pace for ever.
-        patient = self._queue.failures(key) >= URGENT_TRIES
+        patient = lane is Lane.FRESH or self._queue.failures(key) >= URGENT_TRIES
         self._queue.retry(key, Lane.ROUTINE if patient else lane)
         return msgspec.structs.replace(
             fact, result="error", error_type=type(error).__name__, error=str(error)
@@ -265,5 +287,7 @@ class Workers:
 
 
 def places(max_concurrent_reconciles: int) -> dict[Lane, int]:
-    """How many workers each lane has. The urgent lane is bounded by its requests in flight."""
-    return {Lane.URGENT: URGENT_IN_FLIGHT, Lane.ROUTINE: max_concurrent_reconciles}
+    """How many workers each lane has. The urgent lane is bounded by its requests in flight; of those what is
+    new takes a part, so that a failover finds room among a thousand Services that are being made."""
+    fresh = URGENT_IN_FLIGHT * 3 // 4
+    return {Lane.URGENT: URGENT_IN_FLIGHT, Lane.FRESH: fresh, Lane.ROUTINE: max_concurrent_reconciles}

@@ -1,6 +1,6 @@
-"""The two lanes of work and of writes: what cannot wait, and the rest.
+"""The lanes of work: what cannot wait, what is new, and the rest. Writes know the first and the last.
 
-Knows an order and two names. Refuses to know what makes work urgent; the caller says so.
+Knows an order and the names. Refuses to know what makes work urgent; the caller says so.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ class Lane(enum.IntEnum):
     """Smaller is more urgent, so that ``min`` picks the lane that wins."""
 
     URGENT = 0
-    ROUTINE = 1
+    FRESH = 1  # nobody relies on it yet, but somebody waits for it
+    ROUTINE = 2
 
     @property
     def label(self) -> str:
-        """The name in facts and metrics: ``urgent``, ``routine``."""
+        """The name in facts and metrics: ``urgent``, ``fresh``, ``routine``."""
         return self.name.lower()

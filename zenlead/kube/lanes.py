@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zenlead.kube.api import Writer
     from zenlead.kube.resources import Resource
 
+WRITE_LANES = (Lane.URGENT, Lane.ROUTINE)
 # Urgent requests at a time. A request is some 0.2 ms of our CPU and 5 ms of the server's time, so 32 keep one
 # core busy; more would only queue in the server and be answered by 429.
 URGENT_IN_FLIGHT = 32
@@ -87,8 +88,8 @@ class LaneWriter:
         self._fence = fence
         self._limiter = aiolimiter.AsyncLimiter(burst, burst / qps) if qps > 0 and burst > 0 else None
         self._urgent = asyncio.Semaphore(URGENT_IN_FLIGHT)
-        self._in_flight = dict.fromkeys(Lane, 0)
-        self._resume_at = dict.fromkeys(Lane, float("-inf"))  # loop time at which a lane's pause ends
+        self._in_flight = dict.fromkeys(WRITE_LANES, 0)
+        self._resume_at = dict.fromkeys(WRITE_LANES, float("-inf"))  # loop time at which a lane's pause ends
 
     def on(
         self,

@@ -1,4 +1,4 @@
-"""What to work on next: keys in two lanes, each at most once, each when it is due. Pure; time is an argument.
+"""What to work on next: keys in lanes, each at most once, each when it is due. Pure; time is an argument.
 
 Knows keys, points in time and failures. Refuses to know what a key stands for or what work on it means.
 The rule not to break: what is asked while a key is being worked on is not lost, and a key is never worked on
@@ -224,8 +224,7 @@ class Schedule(Generic[K]):
     def _come_due(self, key: K, at: float, lane: Lane) -> None:
         if key in self._active:
             self._place(key, at, lane)
-        elif lane is Lane.URGENT:
-            self._ready[Lane.ROUTINE].pop(key, None)
-            self._ready[Lane.URGENT].setdefault(key, at)
-        elif key not in self._ready[Lane.URGENT]:
-            self._ready[Lane.ROUTINE].setdefault(key, at)
+        elif not any(key in self._ready[other] for other in Lane if other <= lane):
+            for other in Lane:
+                self._ready[other].pop(key, None)
+            self._ready[lane][key] = at

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 Key: TypeAlias = tuple[str, str]  # namespace (empty for cluster-wide kinds), name
 Index: TypeAlias = "Callable[[V], Iterable[Hashable]]"
@@ -79,6 +79,10 @@ class Store(Generic[V]):
     def by(self, index: str, value: Hashable) -> list[V]:
         """The views under ``value`` in the index, in no particular order."""
         return [self._views[key] for key in self._indexes[index].get(value, ())]
+
+    def values_of(self, index: str) -> Collection[Hashable]:
+        """All values under which the index has views; a live set."""
+        return self._indexes[index].keys()
 
     def mark(self) -> int:
         """A point in the order of own writes; given to ``replace`` with the list that was asked for then."""

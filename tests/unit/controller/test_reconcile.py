@@ -130,13 +130,22 @@ async def test_a_pod_that_leads_again_begins_anew() -> None:
     assert told == [("", None), ("web-0", again_at)]
 
 
-async def test_nobody_leads_before_the_slice_is_there() -> None:
+async def test_a_new_service_routes_after_two_urgent_writes() -> None:
     scene = await Scene().begin("web-0")
-    done = await scene.pass_(Lane.URGENT)  # a leader Service is made by the routine lane
-    assert (done.writes, done.more) == (0, True)
+    done = await scene.pass_(Lane.URGENT)
+    assert (done.writes, done.more) == (2, True)
+    assert scene.api.writes() == [("create", "services"), ("create", "endpointslices")]
     await scene.pass_(Lane.ROUTINE)
     told = [(state.leader, state.stable, state.endpoint_slices) for state in scene.facts_of(ServiceState)]
-    assert told == [("", False, 0), ("web-0", True, 1)]
+    assert told == [("web-0", False, 1), ("web-0", True, 1)]
+
+
+async def test_a_leader_service_that_brings_nobody_anything_is_no_hurry() -> None:
+    scene = await Scene().begin()
+    done = await scene.pass_(Lane.URGENT)
+    assert (done.writes, done.more) == (0, True)
+    await scene.pass_(Lane.ROUTINE)
+    assert scene.api.writes()[0] == ("create", "services")
 
 
 async def test_leader_services_that_exist_are_counted() -> None:
@@ -513,7 +522,7 @@ async def test_a_service_that_is_gone_is_forgotten() -> None:
 
 async def test_routine_writes_take_a_credit_each_and_none_is_waited_for() -> None:
     """The pass came with one; the limiter has none left, so what cannot be paid is left for later."""
-    scene = await Scene(qps=0.01, burst=1).begin("web-0")
+    scene = await Scene(qps=0.01, burst=1).begin()
     await scene.lanes.credit()  # the worker's, which the pass comes with
     started = asyncio.get_running_loop().time()
     done = await scene.pass_()
@@ -598,7 +607,7 @@ async def test_a_dry_run_sends_nothing() -> None:
 
 
 async def test_a_routine_write_gives_way_to_something_urgent() -> None:
-    scene = await Scene().begin("web-0")
+    scene = await Scene().begin()
     scene.api.delay_s = 60.0
     running = asyncio.ensure_future(scene.pass_())
     await asyncio.sleep(1)

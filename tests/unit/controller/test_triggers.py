@@ -18,7 +18,7 @@ from zenlead.lead.views import NodeView
 if TYPE_CHECKING:
     from zenlead.controller.selectors import NamespaceIndex
 
-URGENT, ROUTINE = Lane.URGENT, Lane.ROUTINE
+URGENT, FRESH, ROUTINE = Lane
 WEB, API = ("t1", "web"), ("t1", "api")
 P0, P1 = pod("web-0"), pod("web-1", ips=["10.1.0.11"])
 
@@ -106,16 +106,16 @@ async def test_each_service_has_its_own_urgency() -> None:
 # --- Services -----------------------------------------------------------------------------------------------
 
 
-async def test_a_new_source_can_wait_and_a_change_of_one_cannot() -> None:
+async def test_a_new_source_comes_after_the_change_of_one() -> None:
     rooms = Rooms()
-    assert rooms.put(service()) == {WEB: ROUTINE}
+    assert rooms.put(service()) == {WEB: FRESH}
     assert rooms.put(service(selector={"app": "x"})) == {WEB: URGENT}
     assert rooms.drop(service()) == {WEB: URGENT}
 
 
 async def test_opting_in_and_out() -> None:
     rooms = Rooms(service(annotations={contract.ENABLED: "no"}))
-    assert rooms.put(service()) == {WEB: URGENT}
+    assert rooms.put(service()) == {WEB: FRESH}
     assert rooms.put(service(annotations={contract.ENABLED: "no"})) == {WEB: URGENT}
 
 
@@ -155,7 +155,7 @@ async def test_whoever_wants_a_name_hears_that_it_is_taken_or_free() -> None:
 async def test_rivals_hear_of_each_other() -> None:
     shared = {contract.LEADER_SERVICE_NAME: "shared"}
     rooms = Rooms(service(annotations=shared))
-    assert rooms.put(service("api", annotations=shared)) == {API: ROUTINE, WEB: ROUTINE}
+    assert rooms.put(service("api", annotations=shared)) == {API: FRESH, WEB: ROUTINE}
     out = service(annotations={contract.ENABLED: "no"})
     assert rooms.put(out) == {WEB: URGENT, API: ROUTINE}
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.virtual_clock
 
-URGENT, ROUTINE = Lane.URGENT, Lane.ROUTINE
+URGENT, FRESH, ROUTINE = Lane
 WEB = ("t1", "web")
 
 
@@ -104,6 +104,7 @@ class Shop:
     async def open(self, *, urgent: int = 1, routine: int = 1) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.workers.urgent()) for _ in range(urgent)]
+            tasks.append(group.create_task(self.workers.fresh()))
             tasks += [group.create_task(self.workers.routine()) for _ in range(routine)]
             try:
                 yield
@@ -146,7 +147,7 @@ async def test_a_standby_remembers_nothing() -> None:
         assert s.reconciler.passes == [], "nothing is known, so nothing is looked at"
 
 
-async def test_whoever_takes_over_looks_at_everything_urgently() -> None:
+async def test_whoever_takes_over_looks_at_everything_and_at_traffic_first() -> None:
     scene = await Scene().begin("web-0")
     await scene.pass_()
     await scene.service("api")
@@ -160,6 +161,7 @@ async def test_whoever_takes_over_looks_at_everything_urgently() -> None:
             ("web", "urgent"),
             ("api", "urgent"),
         }
+        assert [name for _, name, _ in s.reconciler.passes] == ["web", "api"]
 
 
 async def test_what_is_left_of_ours_is_looked_at_too() -> None:
@@ -414,6 +416,41 @@ async def test_routine_writes_keep_the_pace_and_urgent_ones_do_not_wait() -> Non
         assert routine[-1] >= 8
 
 
+async def test_what_is_new_is_made_at_once_without_a_credit() -> None:
+    s = shop(*[Pass(writes=2, more=True)] * 20, qps=0.01, burst=1)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({("t1", f"n{i}"): FRESH for i in range(20)})
+        await asyncio.sleep(0.1)
+        assert [lane for _, _, lane in s.reconciler.passes].count("urgent") == 20
+
+
+async def test_at_a_server_that_fails_what_is_new_keeps_the_pace() -> None:
+    s = shop(*[Unreachable("no")] * 200, qps=1, burst=1)
+    async with s.open():
+        s.workers.lead()
+        s.workers.enqueue({("t1", f"n{i}"): FRESH for i in range(30)})
+        await asyncio.sleep(10.5)
+        lanes = [lane for _, _, lane in s.reconciler.passes]
+        assert lanes.count("urgent") == 1, "the one that was under way"
+        assert 10 <= lanes.count("routine") <= 12
+
+
+async def test_in_a_storm_of_failovers_the_rest_waits_for_its_end() -> None:
+    s = shop(*[Pass(writes=1)] * 100)
+    async with s.open():
+        s.workers.lead()
+        for number in range(40):
+            s.workers.enqueue({("t1", f"u{number}"): URGENT, ("t1", f"r{number}"): ROUTINE})
+            await asyncio.sleep(0.05)
+        routine = [at for at, _, lane in s.reconciler.passes if lane == "routine"]
+        assert max(routine) < 1.0, "before it was one"
+        await asyncio.sleep(1.5)
+        routine = [at for at, _, lane in s.reconciler.passes if lane == "routine"]
+        assert len(routine) == 40
+        assert len([lane for _, _, lane in s.reconciler.passes if lane == "urgent"]) == 40
+
+
 async def test_the_time_in_the_queue_is_told() -> None:
     s = shop()
     s.workers.lead()
@@ -512,7 +549,8 @@ async def test_a_failover_from_the_queue_to_the_slice() -> None:
 
 
 def test_the_lanes_have_their_places() -> None:
-    assert places(7) == {URGENT: URGENT_IN_FLIGHT, ROUTINE: 7}
+    assert places(7) == {URGENT: URGENT_IN_FLIGHT, FRESH: 24, ROUTINE: 7}
+    assert places(7)[FRESH] < URGENT_IN_FLIGHT, "a failover finds room"
 
 
 async def test_when_the_server_is_back_nothing_waits_for_its_backoff() -> None:

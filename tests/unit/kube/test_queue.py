@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from zenlead.kube.queue import Lane, Schedule, WorkQueue
 from zenlead.kube.schedule import BACKOFF_BASE_S, BACKOFF_CAP_S, FAILING_INTERVAL_S
 
-URGENT, ROUTINE = Lane.URGENT, Lane.ROUTINE
-BOTH = (URGENT, ROUTINE)
+URGENT, FRESH, ROUTINE = Lane
+ALL = tuple(Lane)
 
 
 def schedule(*, jitter: float = 1.0, min_interval_s: float = 0.0) -> Schedule[str]:
@@ -27,27 +27,27 @@ def test_a_key_is_taken_once_and_first_in_is_first_out() -> None:
     s = schedule()
     for key in ("b", "a", "b", "c"):
         s.add(key, 0.0, ROUTINE)
-    assert [s.take(0.0, BOTH) for _ in range(4)] == ["b", "a", "c", None]
+    assert [s.take(0.0, ALL) for _ in range(4)] == ["b", "a", "c", None]
 
 
 def test_an_event_during_the_pass_is_not_lost() -> None:
     s = schedule()
     s.add("a", 0.0, ROUTINE)
-    assert s.take(0.0, BOTH) == "a"
+    assert s.take(0.0, ALL) == "a"
     for at in (0.1, 0.2, 0.3):
         s.add("a", at, ROUTINE)
-    assert s.take(0.4, BOTH) is None, "two workers on one key"
+    assert s.take(0.4, ALL) is None, "two workers on one key"
     s.done("a")
-    assert s.take(0.5, BOTH) == "a"
+    assert s.take(0.5, ALL) == "a"
     s.done("a")
-    assert s.take(9.0, BOTH) is None, "three events are one more pass"
+    assert s.take(9.0, ALL) is None, "three events are one more pass"
     assert len(s) == 0
 
 
 def test_a_dirty_key_comes_back_in_the_most_urgent_lane_asked() -> None:
     s = schedule()
     s.add("a", 0.0, ROUTINE)
-    s.take(0.0, BOTH)
+    s.take(0.0, ALL)
     s.add("a", 1.0, ROUTINE)
     s.add("a", 1.0, URGENT)
     s.done("a")
@@ -63,40 +63,40 @@ def test_urgent_overtakes_and_upgrades() -> None:
         s.add(key, 0.0, ROUTINE)
     s.add("c", 0.0, URGENT)
     assert s.take(0.0, (ROUTINE,)) == "a"
-    assert s.take(0.0, BOTH) == "c"
+    assert s.take(0.0, ALL) == "c"
     s.done("c")
-    assert [s.take(0.0, BOTH) for _ in range(2)] == ["b", None]
+    assert [s.take(0.0, ALL) for _ in range(2)] == ["b", None]
 
 
 def test_an_urgent_pass_does_not_swallow_a_later_routine_one() -> None:
     s = schedule()
     s.add("a", 5.0, ROUTINE)
     s.add("a", 0.0, URGENT)
-    assert s.take(0.0, BOTH) == "a"
+    assert s.take(0.0, ALL) == "a"
     s.done("a")
-    assert s.take(4.9, BOTH) is None
-    assert s.take(5.0, BOTH) == "a"
+    assert s.take(4.9, ALL) is None
+    assert s.take(5.0, ALL) == "a"
 
 
 def test_the_earliest_delay_wins() -> None:
     s = schedule()
     for at in (5.0, 3.0, 4.0):
         s.add("a", at, ROUTINE)
-    assert s.next_at(BOTH) == 3.0
-    assert s.take(2.999, BOTH) is None
-    assert s.take(3.0, BOTH) == "a"
+    assert s.next_at(ALL) == 3.0
+    assert s.take(2.999, ALL) is None
+    assert s.take(3.0, ALL) == "a"
     s.done("a")
-    assert s.take(100.0, BOTH) is None
+    assert s.take(100.0, ALL) is None
 
 
 def test_a_check_that_fires_early_asks_again_for_the_rest() -> None:
     s = schedule()
     s.add("a", 4.997, ROUTINE)
-    assert s.take(4.998, BOTH) == "a"
+    assert s.take(4.998, ALL) == "a"
     s.add("a", 5.0, ROUTINE)  # "not yet": the remaining time, asked from inside the pass
     s.done("a")
-    assert s.next_at(BOTH) == 5.0
-    assert s.take(5.0, BOTH) == "a"
+    assert s.next_at(ALL) == 5.0
+    assert s.take(5.0, ALL) == "a"
 
 
 def test_backoff_doubles_to_the_cap_and_success_resets_it() -> None:
@@ -104,17 +104,17 @@ def test_backoff_doubles_to_the_cap_and_success_resets_it() -> None:
     now, delays = 0.0, []
     s.add("a", now, ROUTINE)
     for _ in range(12):
-        assert s.take(now, BOTH) == "a"
+        assert s.take(now, ALL) == "a"
         delays.append(s.retry("a", now, ROUTINE))
         s.done("a")
-        assert s.take(now + delays[-1] * 0.99, BOTH) is None
+        assert s.take(now + delays[-1] * 0.99, ALL) is None
         now += delays[-1]
     assert delays == [min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**n) for n in range(12)]
-    assert s.take(now, BOTH) == "a"
+    assert s.take(now, ALL) == "a"
     s.done("a")
     assert len(s) == 0, "success forgets the failures"
     s.add("a", now, ROUTINE)
-    s.take(now, BOTH)
+    s.take(now, ALL)
     assert s.retry("a", now, ROUTINE) == BACKOFF_BASE_S
 
 
@@ -131,7 +131,7 @@ def test_a_failing_key_with_constant_news_does_not_spin_and_is_not_deaf() -> Non
     now, passes = 0.0, 0
     s.add("a", 0.0, ROUTINE)
     while now < 120.0:
-        if s.take(now, BOTH):
+        if s.take(now, ALL):
             passes += 1
             s.retry("a", now, ROUTINE)
             s.done("a")
@@ -143,12 +143,12 @@ def test_a_failing_key_with_constant_news_does_not_spin_and_is_not_deaf() -> Non
 def test_an_urgent_ask_does_not_wait_for_the_backoff() -> None:
     s = schedule()
     s.add("a", 0.0, ROUTINE)
-    s.take(0.0, BOTH)
+    s.take(0.0, ALL)
     for _ in range(20):
         s.retry("a", 0.0, ROUTINE)
     s.done("a")
     s.add("a", 0.1, URGENT)
-    assert s.take(0.1, BOTH) == "a"
+    assert s.take(0.1, ALL) == "a"
 
 
 def test_when_an_outage_ends_failing_keys_do_not_wait_for_their_backoff() -> None:
@@ -197,7 +197,7 @@ def test_forget_makes_the_next_failure_the_first_and_keeps_what_was_asked() -> N
         s.retry("a", 0.0, ROUTINE)
     s.forget("a")
     assert s.retry("a", 0.0, ROUTINE) == BACKOFF_BASE_S
-    assert s.take(60.0, BOTH) == "a"
+    assert s.take(60.0, ALL) == "a"
 
 
 def test_min_interval_coalesces_churn_but_never_delays_urgent_work() -> None:
@@ -206,15 +206,15 @@ def test_min_interval_coalesces_churn_but_never_delays_urgent_work() -> None:
     for step in range(100):
         now = step / 32
         s.add("a", now, ROUTINE)
-        if s.take(now, BOTH):
+        if s.take(now, ALL):
             taken.append(now)
             s.forget("a")  # as workers do after a success
             s.done("a")
     assert taken == [0.0, 1.0, 2.0, 3.0]
     s.add("a", now, URGENT)
-    assert s.take(now, BOTH) == "a"
+    assert s.take(now, ALL) == "a"
     s.done("a")
-    assert s.take(4.0, BOTH) == "a"
+    assert s.take(4.0, ALL) == "a"
     s.done("a")
     s.advance(5.0)
     assert len(s) == 0
@@ -225,16 +225,16 @@ def test_overtaken_heap_entries_do_not_pile_up() -> None:
     for n in range(10_000):
         s.add("a", 1e6 - n, ROUTINE)
     assert len(s._later[ROUTINE]._heap) < 200
-    assert s.next_at(BOTH) == 1e6 - 9999
+    assert s.next_at(ALL) == 1e6 - 9999
 
 
 def test_a_hundred_thousand_keys() -> None:
     s: Schedule[int] = Schedule(jitter=random.random)
     started = time.process_time()
     for n in range(100_000):
-        s.add(n, n % 7, Lane(n % 2))
+        s.add(n, n % 7, Lane(n % 3))
     taken = 0
-    while (key := s.take(10.0, BOTH)) is not None:
+    while (key := s.take(10.0, ALL)) is not None:
         s.done(key)
         taken += 1
     assert taken == 100_000
@@ -273,17 +273,17 @@ class AgainstModel(RuleBasedStateMachine):
                 at = self.later.pop((key, lane))
                 if key in self.active:
                     self.place(key, at, lane)
-                elif lane is URGENT:
-                    self.ready[ROUTINE] = [other for other in self.ready[ROUTINE] if other != key]
-                    self.ready[URGENT].append(key)
-                elif key not in self.ready[URGENT]:
-                    self.ready[ROUTINE].append(key)
+                elif not any(key in self.ready[better] for better in Lane if better < lane):
+                    for worse in Lane:
+                        if worse > lane and key in self.ready[worse]:
+                            self.ready[worse].remove(key)
+                    self.ready[lane].append(key)
 
     @rule(key=KEYS, lane=LANES, delay=st.sampled_from([0.0, 0.5, 3.0, 40.0]))
     def add(self, key: str, lane: Lane, delay: float) -> None:
         self.schedule.add(key, self.now + delay, lane)
         at = self.now + delay
-        if lane is ROUTINE:
+        if lane is not URGENT:
             at = max(at, self.spaced.get(key, 0.0))
             if key in self.failures:
                 _, failed_at, retry_at = self.failures[key]
@@ -294,7 +294,7 @@ class AgainstModel(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(lanes=st.sampled_from([BOTH, (URGENT,), (ROUTINE,)]))
+    @rule(lanes=st.sampled_from([ALL, (URGENT,), (FRESH,), (ROUTINE,)]))
     def take(self, lanes: tuple[Lane, ...]) -> None:
         self.come_due()
         self.spaced = {key: until for key, until in self.spaced.items() if until > self.now}
@@ -308,7 +308,7 @@ class AgainstModel(RuleBasedStateMachine):
         assert key not in self.active
         self.ready[expected].remove(key)
         self.active[key] = {}
-        if expected is ROUTINE and self.min_interval:
+        if expected is not URGENT and self.min_interval:
             self.spaced[key] = self.now + self.min_interval
 
     @precondition(lambda self: self.active)
@@ -350,7 +350,7 @@ class AgainstModel(RuleBasedStateMachine):
             self.schedule.done(key)
         for key in {*"abcd"}:
             self.schedule.forget(key)
-        while (key := self.schedule.take(self.now + 1000, BOTH)) is not None:
+        while (key := self.schedule.take(self.now + 1000, ALL)) is not None:
             self.schedule.done(key)
         self.schedule.advance(self.now + 2000)
         assert len(self.schedule) == 0
@@ -366,8 +366,8 @@ async def test_get_waits_for_the_exact_time() -> None:
     q.add("late", after_s=7.0)
     q.add("soon", after_s=3.0)
     loop = asyncio.get_running_loop()
-    assert (await q.get(BOTH), loop.time()) == ("soon", 3.0)
-    assert (await q.get(BOTH), loop.time()) == ("late", 7.0)
+    assert (await q.get(ALL), loop.time()) == ("soon", 3.0)
+    assert (await q.get(ALL), loop.time()) == ("late", 7.0)
 
 
 @pytest.mark.virtual_clock
@@ -376,7 +376,7 @@ async def test_an_earlier_ask_moves_the_timer_forward() -> None:
     loop = asyncio.get_running_loop()
     q.add("a", after_s=60.0)
     async with asyncio.TaskGroup() as tasks:
-        got = tasks.create_task(q.get(BOTH))
+        got = tasks.create_task(q.get(ALL))
         await asyncio.sleep(1)
         q.add("a", URGENT)
     assert got.result() == "a"
@@ -433,13 +433,13 @@ async def test_all_workers_come_up_for_a_burst_and_no_key_runs_twice_at_once() -
     rng = random.Random(4)
 
     async def worker() -> None:
-        while (key := await q.get(BOTH)) is not None:
+        while (key := await q.get(ALL)) is not None:
             assert key not in running
             running.add(key)
             await asyncio.sleep(rng.random())
             passes[key] = passes.get(key, 0) + 1
             if rng.random() < 0.2:
-                q.retry(key, Lane(rng.randrange(2)))
+                q.retry(key, Lane(rng.randrange(3)))
             running.discard(key)
             q.done(key)
 
@@ -447,7 +447,7 @@ async def test_all_workers_come_up_for_a_burst_and_no_key_runs_twice_at_once() -
         for _ in range(5):
             tasks.create_task(worker())
         for n in range(300):
-            q.add(n % 40, Lane(n % 2), after_s=rng.random() * 3)
+            q.add(n % 40, Lane(n % 3), after_s=rng.random() * 3)
             if n % 10 == 0:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(600)
@@ -456,7 +456,7 @@ async def test_all_workers_come_up_for_a_burst_and_no_key_runs_twice_at_once() -
         assert q.longest_running_s() == 0
         assert sum(stats.taken for stats in q.stats.values()) == sum(passes.values())
         q.shutdown()
-    assert await q.get(BOTH) is None
+    assert await q.get(ALL) is None
 
 
 @pytest.mark.virtual_clock
@@ -466,7 +466,7 @@ async def test_a_busy_worker_does_not_hide_the_timer_from_the_others() -> None:
     seen: list[tuple[str, float]] = []
 
     async def worker() -> None:
-        while (key := await q.get(BOTH)) is not None:
+        while (key := await q.get(ALL)) is not None:
             seen.append((key, loop.time()))
             await asyncio.sleep(100)
             q.done(key)
@@ -490,11 +490,11 @@ async def test_statistics_say_how_long_keys_waited_and_what_runs_too_long() -> N
     q.add("c", after_s=50)
     assert (q.due(URGENT), q.due(ROUTINE)) == (1, 1)
     await asyncio.sleep(2)
-    assert await q.get(BOTH) == "b"
+    assert await q.get(ALL) == "b"
     await asyncio.sleep(3)
-    assert await q.get(BOTH) == "a"
+    assert await q.get(ALL) == "a"
     assert q.longest_running_s() == 3
     assert (q.stats[URGENT].waited_s, q.stats[ROUTINE].waited_s) == (2, 5)
     q.retry("a")
     assert (q.stats[ROUTINE].added, q.stats[ROUTINE].retried, q.stats[URGENT].taken) == (2, 1, 1)
-    assert repr(q).startswith("WorkQueue(Schedule(urgent=0 routine=0 later=1 active=2 failing=1)")
+    assert repr(q).startswith("WorkQueue(Schedule(urgent=0 fresh=0 routine=0 later=1 active=2 failing=1)")
