@@ -88,7 +88,9 @@ class Led:
         """The leader Service, once its annotations name ``leader``."""
 
         async def named() -> Object | None:
-            service = await self.service()
+            service = await self.where.client.find(SERVICES, self.where.name, self.slice)
+            if service is None:
+                return None  # not made yet
             said = service["metadata"]["annotations"].get(f"{PREFIX}current-leader")
             return service if said == leader else None
 
@@ -103,7 +105,9 @@ class Led:
         """Returns when the LeaderReady condition says this."""
 
         async def said() -> bool:
-            service = await self.service()
+            service = await self.where.client.find(SERVICES, self.where.name, self.slice)
+            if service is None:
+                return False
             conditions = service["status"].get("conditions") or []
             return (status, reason) in [(c["status"], c["reason"]) for c in conditions]
 

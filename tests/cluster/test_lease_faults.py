@@ -208,7 +208,12 @@ async def test_no_work_makes_a_renewal_late(
     await holds(namespace, "zenlead-0", timeout_s=5.0)
     started = now()
     lists = len(proxy.full_lists(PODS))
+
+    async def watched() -> bool:
+        return len(proxy.watches(PODS)) == 1
+
     for relist in range(1, 3):
+        await eventually(watched, "the pods are watched")  # a watch ends every few seconds
         (stream,) = proxy.watches(PODS)
         gone = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": 410, "reason": "Expired"}
         await stream.inject(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")

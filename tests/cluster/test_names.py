@@ -105,7 +105,9 @@ async def test_a_rename_and_back_leaves_no_moment_without_a_route(web: Namespace
     assert recorder.events("LeaderChanged") == []
 
 
-async def test_a_rename_onto_a_strangers_name_changes_nothing(web: Namespace, recorder: Recorder) -> None:
+async def test_a_rename_onto_a_strangers_name_leaves_the_old_one_serving(
+    web: Namespace, recorder: Recorder
+) -> None:
     body = {"metadata": {"name": "taken"}, "spec": {"ports": list(HTTP_PORTS)}}
     stranger = await web.client.create(SERVICES, web.name, body)
     before = [await web.client.get(kind, web.name, "web-leader") for kind in (SERVICES, ENDPOINT_SLICES)]
@@ -115,10 +117,17 @@ async def test_a_rename_onto_a_strangers_name_changes_nothing(web: Namespace, re
     assert await web.client.get(SERVICES, web.name, "taken") == stranger
     after = [await web.client.get(kind, web.name, "web-leader") for kind in (SERVICES, ENDPOINT_SLICES)]
     assert after == before
-    await web.annotate("web", {NAME: None})
     started = now()
     await web.pod_status("web-0", ready=False)
     await recorder.wait_leader("web-leader", "web-1", since=started)
+    await web.client.delete(SERVICES, web.name, "taken")
+    await recorder.wait_leader("taken", "web-1", since=started)
+    await recorder.quiet(1.0)
+    assert await web.slices_of("web-leader") == []
+    started = now()
+    await web.annotate("web", {NAME: None})
+    await recorder.wait_leader("web-leader", "web-1", since=started)
+    await recorder.quiet(0.5)
     assert len(recorder.events("LeaderServiceConflict")) == 1
     assert await web.slices_of("taken") == []
 

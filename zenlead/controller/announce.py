@@ -61,10 +61,11 @@ def warnings(desired: Desired, source_uid: str) -> list[Announcement]:
     ]
     if isinstance(desired, Serve):
         told += [_passed_over(it, desired, source_uid) for it in _named(desired)]
+    blocked = desired.obstacle if isinstance(desired, Serve) else desired
+    if isinstance(blocked, Blocked) and blocked.event:
+        dedup = f"{source_uid}/{blocked.event}/{blocked.message}"
+        told.append(Announcement(True, blocked.event, "Refuse", blocked.message, dedup, recurs=True))
     match desired:
-        case Blocked(event=event, message=message) if event:
-            dedup = f"{source_uid}/{event}/{message}"
-            told.append(Announcement(True, event, "Refuse", message, dedup, recurs=True))
         case Serve(routing=routing) if routing is not Routing.LEADER_ELECTED:
             told.append(_no_leader(desired, source_uid))
         case _:

@@ -38,7 +38,7 @@ from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
 from zenlead.lead.ownership import owned
 from zenlead.lead.routed import epoch_of
 from zenlead.lead.wire import WirePod, decode
-from zenlead.lead.writes import Target, Write, diff
+from zenlead.lead.writes import Create, Target, Write, diff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,7 +272,10 @@ def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:
     """The writes to send now: the urgent ones first and alone, then one per object, since each moves the
     version that the next one on the same object has to name."""
     urgent = [write for write in pending if write.urgent]
-    if urgent or lane is Lane.URGENT:
+    if lane is Lane.URGENT:
+        opening = (write for write in pending if isinstance(write, Create) and write.opens)
+        return urgent or [msgspec.structs.replace(write, urgent=True) for write in opening]
+    if urgent:
         return urgent
     first: dict[tuple[Target, str], Write] = {}
     for write in pending:
@@ -288,7 +291,7 @@ def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
         service=seen.name,
         pods_available=serve.available,
         leader=pod.name if pod else "",
-        leader_since=_leader_since(seen, serve, pod) if pod else None,
+        leader_since=_leader_since(serve, pod) if pod else None,
         leader_pod_created=pod.created if pod else None,
         stable=stable and kept,
         endpoint_slices=len(seen.slices),
@@ -316,9 +319,9 @@ def _leader_services(seen: Snapshot) -> int:
     return sum(seen.source is not None and owned(service, seen.source) for service in seen.services)
 
 
-def _leader_since(seen: Snapshot, serve: Serve, pod: PodView) -> float:
+def _leader_since(serve: Serve, pod: PodView) -> float:
     """Since when the pod leads. Right after a switch the leader Service still speaks of the one before."""
-    said = seen.at_name.annotations if seen.at_name else {}
+    said = serve.service.annotations if serve.service else {}
     current = said.get(contract.LEADER_POD_UID) == pod.uid and epoch_of(said) in (0, serve.epoch)
     return (_unix(said.get(contract.LAST_SWITCH_TIME)) if current else None) or serve.decided_at
 

@@ -149,9 +149,10 @@ class Workers:
             await self._work(key, Lane.URGENT)
 
     async def fresh(self) -> None:
-        """Makes what is new at once, outside of the configured pace; but not at a server that fails."""
+        """Makes what is new at once, whatever the configured pace; but not at a server that fails."""
         while (key := await self._take(Lane.FRESH)) is not None:
             if self._failing_since is None:
+                await self._rooms.lanes.try_credit()  # as long as there are any, it costs one like the rest
                 await self._work(key, Lane.FRESH)
             else:
                 self._queue.add(key, Lane.ROUTINE)

@@ -17,6 +17,7 @@ from zenlead.lead.addresses import address, families_needed, families_served
 from zenlead.lead.choose import Choice, choose
 from zenlead.lead.contract import Policy, Reason, Routing
 from zenlead.lead.desired import Absent, Desired, Leader, Routed, Serve, Snapshot
+from zenlead.lead.ownership import owned
 from zenlead.lead.passed import passed_over
 from zenlead.lead.ports import Unresolved, narrowed, resolve
 from zenlead.lead.refuse import refusal
@@ -35,7 +36,22 @@ def decide(snapshot: Snapshot, now: float) -> Desired:
         return Absent()
     policy = contract.parse_policy(source.name, source.annotations)
     source, policy = narrowed(source, policy)
-    return refusal(snapshot, source, policy) or _serve(snapshot, source, policy, now)
+    blocked = refusal(snapshot, source, policy)
+    if blocked is None:
+        return _serve(snapshot, source, policy, now)
+    former = None if blocked.withdraw or policy.paused else _former(snapshot, source)
+    if former is None:
+        return blocked
+    # The name that it asks for is another's. Until that is settled, whoever uses the old one is served.
+    kept = msgspec.structs.replace(policy, leader_name=former.name)
+    serve = _serve(msgspec.structs.replace(snapshot, at_name=former), source, kept, now)
+    return msgspec.structs.replace(serve, obstacle=blocked)
+
+
+def _former(snapshot: Snapshot, source: ServiceView) -> ServiceView | None:
+    """The leader Service from before a rename that cannot be made."""
+    ours = (s for s in snapshot.services if owned(s, source) and not s.terminating)
+    return min(ours, key=lambda s: s.name, default=None)
 
 
 def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) -> Serve:
@@ -67,6 +83,7 @@ def _serve(snapshot: Snapshot, source: ServiceView, policy: Policy, now: float) 
         else None,
         wake_at=choice.wake_at,
         decided_at=now,
+        service=snapshot.at_name,
     )
 
 

@@ -84,6 +84,8 @@ class Serve(msgspec.Struct, frozen=True):
     trigger_at: float | None = None  # when the change that moves the leader happened, Unix seconds
     wake_at: float | None = None  # decide again then, Unix seconds
     decided_at: float = 0.0  # the ``now`` of the decision, Unix seconds
+    service: ServiceView | None = None  # the leader Service as it is; None: to be made
+    obstacle: Blocked | None = None  # why it is served under the name that it had, not the one it asks for
 
     def endpoints(self, index: int) -> tuple[EndpointView, ...]:
         """What the slice of the family at ``index`` routes to: one endpoint, or none."""

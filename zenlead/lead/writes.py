@@ -40,10 +40,13 @@ class Target(StrEnum):
 
 
 class Create(msgspec.Struct, frozen=True):
+    """``opens``: traffic waits for it, though none was there before; in no hurry unless that can be had."""
+
     target: Target
     name: str
     body: bytes
     urgent: bool = False
+    opens: bool = False
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -92,14 +95,13 @@ def diff(snapshot: Snapshot, desired: Desired, *, conditions: bool = True) -> li
 
 
 def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
-    service = snapshot.at_name
+    service = serve.service
     if serve.policy.paused:
         return _diff_condition(service, serve) if service is not None and conditions else []
     if service is None:
         body = service_body(serve, snapshot.namespace)
-        # With nobody to route to it brings nobody anything yet.
-        urgent = serve.leader is not None
-        return [Create(Target.SERVICES, serve.policy.leader_name, _encode(body), urgent=urgent)]
+        opens = serve.leader is not None
+        return [Create(Target.SERVICES, serve.policy.leader_name, _encode(body), opens=opens)]
     if _must_recreate(service, serve):
         return [] if service.terminating else [_delete(Target.SERVICES, service)]
     kept: list[str] = []

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from zenlead.kube import facts as kube
 from zenlead.observe.gauges import PREFIX, RoomGauges, Rooms
@@ -36,6 +43,9 @@ class RoomMetrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
         self.registry = CollectorRegistry()
         self.registry.register(RoomGauges(rooms))
+        ProcessCollector(
+            registry=self.registry
+        )  # memory, CPU and files, under the names that all programs use
         counter = self._counter
         self._wait_s = Histogram(
             f"{PREFIX}workqueue_latency_seconds",

@@ -28,7 +28,7 @@ from zenlead.lead.ownership import owned
 from zenlead.lead.routed import epoch_of, read_routed
 from zenlead.lead.views import Owner, PodView
 from zenlead.lead.wire import WireSlice, decode
-from zenlead.lead.writes import diff
+from zenlead.lead.writes import Patch, diff
 
 LED = pod("web-0", age=2000)
 NEXT = pod("web-1", age=1000, ips=["10.1.0.11"])
@@ -392,6 +392,30 @@ def test_our_label_and_the_right_owner_make_it_ours_whatever_else_was_edited(lab
 def test_a_service_that_wants_its_own_name_for_its_leader_is_refused() -> None:
     source = service(annotations={contract.LEADER_SERVICE_NAME: "web"})
     assert refused(snapshot(LED, source=source, at_name=source)).event == "LeaderServiceConflict"
+
+
+def test_a_name_that_is_taken_leaves_the_former_one_serving() -> None:
+    """Who asks for a leader name that a stranger has loses neither its leader nor failovers."""
+    source = service(annotations={contract.LEADER_SERVICE_NAME: "taken"})
+    stranger = service("taken", annotations={contract.ENABLED: "no"})
+    hurt = pod("web-0", age=2000, ready=False)
+    seen = snapshot(hurt, NEXT, led=LED, source=source)
+    seen = msgspec.structs.replace(seen, at_name=stranger)
+    decided = serve(seen)
+    assert decided.obstacle is not None
+    assert decided.obstacle.event == "LeaderServiceConflict"
+    assert decided.leader is not None
+    assert (decided.policy.leader_name, decided.leader.pod.name) == ("web-leader", "web-1")
+    (write,) = diff(seen, decided)
+    assert (type(write), write.name, write.urgent) == (Patch, "web-leader", True)
+
+
+def test_a_former_leader_service_that_goes_is_not_served_for_a_name_that_is_taken() -> None:
+    source = service(annotations={contract.LEADER_SERVICE_NAME: "taken"})
+    stranger = service("taken", annotations={contract.ENABLED: "no"})
+    going = msgspec.structs.replace(leader(annotations=led_by(LED)), terminating=True)
+    seen = snapshot(LED, source=source, at_name=stranger, services=(going,), slices=(slice_of(LED),))
+    assert diff(seen, refused(seen)) == []
 
 
 # --- families, times, words ---------------------------------------------------------------------------------
