@@ -18,6 +18,7 @@ from zenlead import __version__
 from zenlead.controller.assembly import Controller
 from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
+from zenlead.controller.spans import untraced
 from zenlead.kube.api import connect
 from zenlead.kube.eventloop import AwakeLoop
 from zenlead.kube.informer import WATCH_TIMEOUT_S
@@ -76,7 +77,7 @@ async def run(settings: Settings) -> int:
         api.notify = election_api.notify = notify
         parameters = parameters_of(settings, api)
         controller = Controller(
-            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span
+            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span or untraced
         )
         metrics = Metrics(
             build=Build(version=__version__, commit="", build_date=""),
@@ -84,6 +85,7 @@ async def run(settings: Settings) -> int:
             monotonic=time.monotonic,
             rooms=gauged(controller),
             per_service=settings.metrics_per_service,
+            trace_id=telemetry.sampled_trace if traces.span else None,
         )
         ears.append(metrics.observe)
         await stack.enter_async_context(serving(settings, metrics, controller))

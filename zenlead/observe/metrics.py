@@ -23,7 +23,7 @@ from zenlead.observe.gauges import (
     Moment,
     Rooms,
 )
-from zenlead.observe.rooms import FAST_BUCKETS_S, SLOW_BUCKETS_S, Build, RoomMetrics
+from zenlead.observe.rooms import FAST_BUCKETS_S, SLOW_BUCKETS_S, TRACE_ID, Build, RoomMetrics
 from zenlead.observe.series import Books
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Metrics:
     """``observe`` takes each fact; ``text`` is what a scrape sends.
 
     Without ``per_service``, series are about namespaces, and histograms about the whole. ``now`` is Unix
-    seconds, ``monotonic`` any steady seconds.
+    seconds, ``monotonic`` any steady seconds. ``trace_id`` tells which trace a fact is part of, if any; it
+    becomes the exemplar of a failover.
     """
 
     def __init__(
@@ -134,10 +135,12 @@ class Metrics:
         monotonic: Callable[[], float],
         rooms: Rooms | None = None,
         per_service: bool = True,
+        trace_id: Callable[[], str] | None = None,
     ) -> None:
         rooms = rooms or Rooms()
         self._now = now
         self._monotonic = monotonic
+        self._trace_id = trace_id or str
         self._rooms = RoomMetrics(build, rooms)
         self.registry = self._rooms.registry
         self._books = Books(monotonic, (SERVICE_ZEROS, NAMESPACE_ZEROS), per_service=per_service)
@@ -165,9 +168,7 @@ class Metrics:
                 self._state(fact)
             case service.LeaderMoved():
                 if fact.reason != FIRST_ELECTION:  # the state that follows tells the rest of that
-                    self._count(fact, FAILOVERS.slot(fact.reason))
-                    self._time(fact, FAILOVER_S.slot(fact.reason), fact.latency_s)
-                    self._rooms.switched(fact.latency_s)
+                    self._failover(fact)
             case service.RoutingSeen() | service.InvariantBroken():
                 self._audited(fact)
             case service.PortUnresolved():
@@ -210,6 +211,13 @@ class Metrics:
         if fact.result == "error":
             self._count(fact, PASS_ERRORS.slot(fact.error_type or "unknown"))
 
+    def _failover(self, fact: service.LeaderMoved) -> None:
+        trace_id = self._trace_id()
+        mark = f' # {{{TRACE_ID}="{trace_id}"}} {fact.latency_s!r} {self._now():.3f}' if trace_id else ""
+        self._count(fact, FAILOVERS.slot(fact.reason))
+        self._time(fact, FAILOVER_S.slot(fact.reason), fact.latency_s, mark)
+        self._rooms.switched(fact.latency_s, trace_id)
+
     def _state(self, fact: service.ServiceState) -> None:
         self._books.state(fact)
         if fact.sticky:
@@ -241,10 +249,10 @@ class Metrics:
         if ledger is not None:
             ledger.add(slot)
 
-    def _time(self, about: _AboutService, slot: Slot, seconds: float) -> None:
+    def _time(self, about: _AboutService, slot: Slot, seconds: float, mark: str = "") -> None:
         ledger = self._books.times(about.namespace, about.service)
         if ledger is not None:
-            ledger.observe(slot, seconds)
+            ledger.observe(slot, seconds, mark)
 
 
 _AboutService = (

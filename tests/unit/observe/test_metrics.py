@@ -39,6 +39,8 @@ from zenlead.observe.rooms import Build
 from zenlead.observe.series import FORGOTTEN_FOR_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zenlead.observe.metrics import Fact
 
 SERVICE = {"namespace": "t1", "service": "web"}
@@ -61,13 +63,20 @@ def clock() -> Clock:
     return Clock()
 
 
-def metrics_of(clock: Clock, rooms: Rooms | None = None, *, per_service: bool = True) -> Metrics:
+def metrics_of(
+    clock: Clock,
+    rooms: Rooms | None = None,
+    *,
+    per_service: bool = True,
+    trace_id: Callable[[], str] | None = None,
+) -> Metrics:
     return Metrics(
         build=Build("1.2.3", "abc", "2026-01-01"),
         now=lambda: clock.now,
         monotonic=lambda: clock.monotonic,
         rooms=rooms,
         per_service=per_service,
+        trace_id=trace_id,
     )
 
 
@@ -313,6 +322,27 @@ def test_time_without_a_leader_adds_up(metrics: Metrics, clock: Clock) -> None:
     assert value(metrics, "unavailable_seconds_total", **SERVICE) == 8
 
 
+def test_since_when_nobody_leads_and_why(metrics: Metrics, clock: Clock) -> None:
+    def leaderless() -> dict[str, float]:
+        text = re.findall(
+            r'^zen_lead_leaderless_seconds{.*reason="(.*)"} (.*)$', text_of(metrics), re.MULTILINE
+        )
+        return {reason: float(seconds) for reason, seconds in text}
+
+    metrics.observe(state())
+    assert leaderless() == {}
+    metrics.observe(state(leader="", why="NoReadyPods"))
+    clock.advance(3)
+    metrics.observe(state(leader="", why="NoPodsFound"))
+    clock.advance(4)
+    assert leaderless() == {"NoPodsFound": 7}, "one time without a leader, whatever is in its way"
+    metrics.observe(state())
+    assert leaderless() == {}
+    metrics.observe(RoutingSeen("t1", "web", 0))  # by somebody else
+    clock.advance(1)
+    assert leaderless() == {"NotWritten": 1}
+
+
 def test_time_without_an_endpoint_is_time_without_a_leader(metrics: Metrics, clock: Clock) -> None:
     metrics.observe(RoutingSeen("t1", "web", 0))
     assert value(metrics, "unavailable_seconds_total", **SERVICE) is None, "nothing was told of it yet"
@@ -523,6 +553,7 @@ CONTRACT = {
     "api_call_duration_seconds": "histogram",
     "build_info": "gauge",
     "leader_election_is_leader": "gauge",
+    "leaderless_seconds": "gauge",
     "unavailable_seconds_total": "counter",
     "writes_total": "counter",
     "watch_restarts_total": "counter",
