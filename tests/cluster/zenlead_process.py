@@ -96,9 +96,11 @@ class ZenleadProcess:
         """Status and body of a GET; status 0 when nobody answers."""
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         try:
-            async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-                async with session.get(url) as response:
-                    return response.status, await response.text()
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                session.get(url) as response,
+            ):
+                return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return 0, ""
 
