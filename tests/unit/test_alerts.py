@@ -32,7 +32,7 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> No
     assert alert["labels"]["severity"] in SEVERITIES
     said = alert["annotations"]
     assert set(said) == {"summary", "description", "runbook"}
-    assert len(said["summary"]) < 80
+    assert len(said["summary"]) < 100
     assert said["description"].endswith(".")
     page = ROOT / said["runbook"]
     assert page == RUNBOOKS / f"{alert['alert']}.md"
