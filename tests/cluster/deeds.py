@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tests.cluster.scene import Namespace
 
 SLICE = "web-leader"
-REFUSED_WRITES = 6  # enough for five passes that fail, and for less than two seconds of backoff
+# Enough for five passes that fail, within two seconds of backoff; and as few as one pass tries again.
+MANY_REFUSED, ONE_REFUSED = 6, 1
 QUIET_S = 0.6  # what the routine lane has left to write after a failover comes sooner
 OURS = "app.kubernetes.io/managed-by=zen-lead"
 OUR_SLICES = "endpointslice.kubernetes.io/managed-by=zen-lead"
@@ -52,7 +53,9 @@ class Deeds:
             await turn()
         await self._pause_and_keep()
         await turn()
-        await self._refuse_writes()
+        await self._refuse_writes(MANY_REFUSED, "web-4", "web-5")
+        await turn()
+        await self._refuse_writes(ONE_REFUSED, "web-5", "web-6")
         await turn()
         await self._cut_watches()
         await turn()
@@ -94,8 +97,8 @@ class Deeds:
             await where.pod_status("web-0", ready=False)
             await lead(SLICE, "web-1")
 
-        async def deleted() -> None:
-            await where.delete_pod("web-1")
+        async def no_address() -> None:
+            await where.pod_status("web-1", addresses=[])
             await lead(SLICE, "web-2")
             await where.pod_status("web-0", ready=True)
 
@@ -116,7 +119,7 @@ class Deeds:
 
         return [
             ("notReady", not_ready),
-            ("deleted", deleted),
+            ("noIP", no_address),
             ("deselected", deselected),
             ("terminating", terminating),
             ("finished", finished),
@@ -127,18 +130,18 @@ class Deeds:
         await self._where.pod_status("keep-0", ready=False)
         await self._recorder.quiet(QUIET_S)
 
-    async def _refuse_writes(self) -> None:
+    async def _refuse_writes(self, times: int, leader: str, other: str) -> None:
         """The API server fails just when the leader does."""
         rule = self._proxy.on(
             lambda asked: asked.is_write and asked.of(ENDPOINT_SLICES),
             refusal(500, "InternalError"),
-            times=REFUSED_WRITES,
+            times=times,
         )
-        await self._where.pod("web-5")
-        await self._where.pod_status("web-4", ready=False)
-        await self._recorder.wait_leader(SLICE, "web-5", timeout_s=30.0)
+        await self._where.pod(other)
+        await self._where.pod_status(leader, ready=False)
+        await self._recorder.wait_leader(SLICE, other, timeout_s=30.0)
         self.failovers["notReady"] += 1
-        self.refused = rule.struck
+        self.refused += rule.struck
         await self._recorder.quiet(QUIET_S)
 
     async def _cut_watches(self) -> None:
@@ -151,8 +154,8 @@ class Deeds:
         since = self._recorder.log[-1].at
         found = await self._where.client.get(ENDPOINT_SLICES, self._where.name, SLICE)
         (endpoint,) = found["endpoints"]
-        second = {**endpoint, "addresses": ["10.9.9.9"]}
-        del second["targetRef"]
+        ghost = {**endpoint["targetRef"], "name": "ghost", "uid": "ghost"}
+        second = {**endpoint, "addresses": ["10.9.9.9"], "targetRef": ghost}
         body = {"endpoints": [endpoint, second]}
         await self._where.client.patch(ENDPOINT_SLICES, self._where.name, SLICE, body)
         self.by_hand += 1

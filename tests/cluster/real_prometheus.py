@@ -250,9 +250,8 @@ async def of_the_rules(server: Prometheus, began: float, ended: float) -> list[s
     ever = await server.then('ALERTS{alertstate="firing"}', began, ended)
     count = Counter(labels["alertname"] for labels, _ in ever)
     lines = ["", "| alert | in the end | fired for so many series |", "|---|---|---|"]
-    for rule in rules:
-        if rule["type"] == "alerting":
-            lines.append(f"| {rule['name']} | {rule['state']} | {count[rule['name']]} |")
+    alerting = [rule for rule in rules if rule["type"] == "alerting"]
+    lines += [f"| {rule['name']} | {rule['state']} | {count[rule['name']]} |" for rule in alerting]
     assert not {name for name in count if name in {"ZenLeadDown", "ZenLeadNobodyLeads", "ZenLeadSeveralLead"}}
     return lines
 

@@ -24,7 +24,7 @@ SLICE = "web-leader"
 LEASE = "zen-lead-controller-leader-election"
 KEY = "k-5ecret"  # what collectors are paid with
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-EXEMPLAR = re.compile(r'^(\S+)_bucket{.*} \d+ # {trace_id="(\w+)"} (\S+) ', re.MULTILINE)
+EXEMPLAR = re.compile(r'^(\S+)_bucket{.*} \S+ # {trace_id="(\w+)"} (\S+) ', re.MULTILINE)
 # Failovers take some 20 ms; a reconcile that waited for its exporter would take seconds.
 FAILOVER_S = 1.0
 # Give the Lease back, then spend at most two seconds on what is not sent yet.

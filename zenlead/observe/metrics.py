@@ -45,6 +45,9 @@ FAILOVER_REASONS = (
 )
 METRICS_COLLECTION = "metrics_collection"  # the operation of a scrape that took too long
 CACHE_UPDATE = "cache_update"  # and of an index that could not be filled in time
+EARLY_LOADS = (
+    1000  # a namespace in which a pass finds no Service of ours stays among them until they are many
+)
 _LANES_OF_THE_CONTROLLER = frozenset({"urgent", "routine"})
 
 
@@ -145,6 +148,8 @@ class Metrics:
         self.registry = self._rooms.registry
         self._books = Books(monotonic, (SERVICE_ZEROS, NAMESPACE_ZEROS), per_service=per_service)
         self._books.nobody.add(INVARIANT.slot(), 0)
+        # The index of a namespace is loaded before its first Service is known to be one; the time waits here.
+        self._early: dict[str, float] = {}
         self._exposition = Exposition(self.registry, COUNTED, self._books, rooms)
 
     def __repr__(self) -> str:
@@ -196,9 +201,7 @@ class Metrics:
             case kube.RetrySucceeded():
                 self._count(fact, RETRIED.slot(fact.operation))
             case kube.CacheLoaded():
-                ledger = self._books.namespace(fact.key.partition("/")[0])
-                if ledger is not None:
-                    ledger.observe(CACHE_S.slot(), fact.seconds)
+                self._loaded(fact.key.partition("/")[0], fact.seconds)
             case _:
                 self._rooms.observe(fact)
 
@@ -220,9 +223,20 @@ class Metrics:
 
     def _state(self, fact: service.ServiceState) -> None:
         self._books.state(fact)
+        if self._early and (loaded_s := self._early.pop(fact.namespace, None)) is not None:
+            self._loaded(fact.namespace, loaded_s)
         if fact.sticky:
             self._count(fact, SELECTIONS.slot())
             self._count(fact, (KEPT if fact.sticky == "hit" else CHOSEN).slot())
+
+    def _loaded(self, namespace: str, seconds: float) -> None:
+        ledger = self._books.namespace(namespace)
+        if ledger is not None:
+            ledger.observe(CACHE_S.slot(), seconds)
+            return
+        self._early[namespace] = seconds
+        if len(self._early) > EARLY_LOADS:
+            del self._early[next(iter(self._early))]
 
     def _audited(self, fact: service.RoutingSeen | service.InvariantBroken) -> None:
         if isinstance(fact, service.RoutingSeen):

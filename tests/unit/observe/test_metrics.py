@@ -34,7 +34,7 @@ from zenlead.kube.facts import (
 )
 from zenlead.lead.contract import Reason
 from zenlead.observe.gauges import CacheStats, Rooms
-from zenlead.observe.metrics import FAILOVER_REASONS, Metrics
+from zenlead.observe.metrics import EARLY_LOADS, FAILOVER_REASONS, Metrics
 from zenlead.observe.rooms import Build
 from zenlead.observe.series import FORGOTTEN_FOR_S
 
@@ -406,6 +406,23 @@ def test_a_lease_that_comes_and_goes_is_counted(metrics: Metrics) -> None:
 def test_an_age_is_never_negative(metrics: Metrics, clock: Clock) -> None:
     metrics.observe(state(leader_since=clock.now + 3))  # the API server's clock is ahead
     assert value(metrics, "leader_duration_seconds", **SERVICE) == 0
+
+
+def test_the_first_load_of_an_index_counts_once_its_namespace_is_known(metrics: Metrics) -> None:
+    metrics.observe(CacheLoaded("selectors", "t1", "success", 0.2))
+    for number in range(2 * EARLY_LOADS):
+        metrics.observe(CacheLoaded("selectors", f"none-of-ours-{number}", "success", 0.1))
+    metrics.observe(CacheLoaded("selectors", "t2", "success", 0.3))
+    name, many = "cache_update_duration_seconds", {"namespace": "t2"}
+    assert value(metrics, f"{name}_count", **many) is None, "no series of a namespace that has no Service"
+    metrics.observe(state(namespace="t2"))
+    metrics.observe(state(namespace="t2"))
+    assert value(metrics, f"{name}_count", **many) == 1
+    assert value(metrics, f"{name}_sum", **many) == 0.3
+    metrics.observe(CacheLoaded("selectors", "t2", "success", 0.4))
+    assert value(metrics, f"{name}_count", **many) == 2
+    metrics.observe(state())
+    assert value(metrics, f"{name}_count", namespace="t1") is None, "too many came in between"
 
 
 def test_totals_of_namespaces(metrics: Metrics) -> None:
