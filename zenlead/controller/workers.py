@@ -222,7 +222,7 @@ class Workers:
         else:
             result = "requeue" if done.more else "success"
             fact = msgspec.structs.replace(fact, result=result, writes=done.writes)
-            if lane is Lane.URGENT and done.writes:
+            if lane is not Lane.ROUTINE and done.writes:
                 self._storm.note(self._loop.time())
             self._came_through(key, done)
             return done.writes == 0

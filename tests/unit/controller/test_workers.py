@@ -436,12 +436,13 @@ async def test_at_a_server_that_fails_what_is_new_keeps_the_pace() -> None:
         assert 10 <= lanes.count("routine") <= 12
 
 
-async def test_in_a_storm_of_failovers_the_rest_waits_for_its_end() -> None:
+@pytest.mark.parametrize("lane", [URGENT, FRESH])
+async def test_in_a_storm_the_rest_waits_for_its_end(lane: Lane) -> None:
     s = shop(*[Pass(writes=1)] * 100)
     async with s.open():
         s.workers.lead()
         for number in range(40):
-            s.workers.enqueue({("t1", f"u{number}"): URGENT, ("t1", f"r{number}"): ROUTINE})
+            s.workers.enqueue({("t1", f"u{number}"): lane, ("t1", f"r{number}"): ROUTINE})
             await asyncio.sleep(0.05)
         routine = [at for at, _, lane in s.reconciler.passes if lane == "routine"]
         assert max(routine) < 1.0, "before it was one"
