@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+# Most of the time of the cluster tests is waiting. Each of the two halves has a control plane of its own.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 ROUNDS ?=
 ARGS ?=
 
@@ -27,11 +29,11 @@ run: $(VENV)/.installed-run ## Run zenlead against the cluster of your kubeconfi
 
 .PHONY: test
 test: $(VENV)/.installed-test build-controlplane ## Run all tests, those on a real API server too
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-test ## Run all tests but those that need a real API server
-	$(PY) -m pytest -m "not cluster" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not cluster" $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.installed-lint ## Check style and types
