@@ -142,7 +142,7 @@ class Settings:
         "30",
         whole(0, 86_400),
         CACHES,
-        "how long a watch of the pods lasts, and so how long a dead one can go unnoticed; 0 = 30",
+        "how long a watch lasts, and so how long a dead one can go unnoticed; 0 = 30",
     )
 
     watch_namespaces: tuple[str, ...] = knob(

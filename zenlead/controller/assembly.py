@@ -105,7 +105,7 @@ class Controller:
                 api,
                 Kind(PODS, WirePod),
                 on_change=self._follow_pod,
-                watch_timeout_s=parameters.pod_watch_timeout_s,
+                watch_timeout_s=parameters.watch_timeout_s,
                 left=self.workers.presence.left,
                 came=self._came,
                 notify=notify,
@@ -232,6 +232,7 @@ class Controller:
             (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, self._enqueue(trigger.slice)),
         ]
         presence, notify = self.workers.presence, self._notify
+        timeout_s = self._parameters.watch_timeout_s
         informers = [
             Informer(
                 api,
@@ -239,6 +240,7 @@ class Controller:
                 store,
                 follow,
                 namespace=namespace,
+                watch_timeout_s=timeout_s,
                 left=presence.left,
                 came=self._came,
                 notify=notify,
@@ -251,7 +253,17 @@ class Controller:
         if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
             follow = self._enqueue(trigger.node)
-            informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=notify))
+            informers.append(
+                Informer(
+                    api,
+                    nodes,
+                    caches.nodes,
+                    follow,
+                    optional=True,
+                    watch_timeout_s=timeout_s,
+                    notify=notify,
+                )
+            )
         return informers
 
     def _pods_known(self, namespace: str) -> None:

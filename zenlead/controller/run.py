@@ -125,7 +125,7 @@ def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
         index_limit=settings.max_cache_size_per_namespace,
         index_timeout_s=settings.cache_update_timeout_seconds,
         index_sweep_s=settings.cache_cleanup_interval_seconds,
-        pod_watch_timeout_s=settings.leader_pod_cache_ttl_seconds or WATCH_TIMEOUT_S,
+        watch_timeout_s=settings.leader_pod_cache_ttl_seconds or WATCH_TIMEOUT_S,
         namespaces=settings.watch_namespaces,
         options=Options(
             conditions=settings.write_conditions,
