@@ -12,6 +12,7 @@ import structlog
 
 from tests.simulated.configmap import FELT_WITHIN_S, Configured, Mounted
 from tests.simulated.faultyapi import Weather
+from tests.simulated.test_core_tasks import healthz, kill
 from zenlead.controller.facts import ConfigReloaded, Reconciled
 from zenlead.kube.errors import Throttled
 from zenlead.kube.facts import RetryScheduled
@@ -168,7 +169,9 @@ async def index_dropped_after_s(cluster: Configured) -> float:
     loop = asyncio.get_running_loop()
     await deface(cluster)
     began = loop.time()
-    while cluster.controller.selectors.peek("t0") is not None:
+    for _ in range(1000):
+        if cluster.controller.selectors.peek("t0") is None:
+            break
         await asyncio.sleep(30.0)
     return loop.time() - began
 
@@ -449,3 +452,18 @@ async def test_failovers_go_on_while_the_file_changes_all_the_time(
         await cluster.put("logFormat: json\n")
         await cluster.settles(60.0)
         assert not [line for line in cluster.lines() if "task.restarted" in line]
+
+
+async def test_the_task_that_follows_the_file_dies_and_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, monkeypatch, "qps: 7\n") as cluster:
+        assert cluster.controller is not None
+        await kill("config file")
+        await asyncio.sleep(10.0)
+        (restarted,) = cluster.events("task.restarted")
+        assert restarted["task"] == "config file"
+        assert (await healthz(cluster))[0] == 200
+        await cluster.put("qps: 8\nlogFormat: json\n")
+        assert cluster.controller.parameters.qps == 8
+        assert len(cluster.events("config.reloaded")) == 1
