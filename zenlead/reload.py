@@ -36,7 +36,7 @@ class Reload:
         self._turn = turn
         self._notify = notify
         self._wall = wall
-        self._read_before = False
+        self._begun = False
         self._waiting: dict[str, str] = {}  # by flag, the text that waits for the next start
 
     def __repr__(self) -> str:
@@ -44,7 +44,7 @@ class Reload:
 
     async def read(self) -> None:
         """Read the file again. The first time says nothing if it is as it was at the start."""
-        again_before, self._read_before = self._read_before, True
+        begun, self._begun = self._begun, True
         try:
             # A thread, for the parser takes its time with a file that is made to be slow.
             wanted = await asyncio.to_thread(again, self.settings, self._environ)
@@ -55,7 +55,7 @@ class Reload:
         if after.applied:
             self._turn(after.settings)
         self.settings = after.settings
-        if again_before or after.applied or after.waiting:
+        if begun or after.applied or after.waiting:
             self._notify(ConfigReloaded(after.applied, self._wall()))
         text = {line.flag: line.text for line in wanted.effective()}
         waiting = {flag: text[flag] for flag in after.waiting}

@@ -106,7 +106,7 @@ class Configured(Cluster):
         self.scrape = Scrape(self.metrics, self.settings.metrics_collection_timeout_seconds)
 
         self._heard.ears = [log.observe, self.metrics.observe]
-        turn = turning(self.controller, self._api, self.scrape, log)
+        turn = turning(self.settings, self.controller, self._api, self.scrape, log)
         self.reload = Reload(
             self.settings, self._environ, turn=turn, notify=self.facts.append, wall=self.wall
         )

@@ -92,7 +92,7 @@ async def run(settings: Settings) -> int:
         scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)
         await stack.enter_async_context(serving(settings, scrape, controller))
         if settings.config:
-            turn = turning(controller, api, scrape, log)
+            turn = turning(settings, controller, api, scrape, log)
             reload = Reload(settings, os.environ, turn=turn, notify=notify, wall=time.time)
             controller.beside["config file"] = FileWatch(settings.config, reload.read).run
         _stop_on_signals(controller)
@@ -145,14 +145,20 @@ def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
     )
 
 
-def turning(controller: Controller, api: HttpApi, scrape: Scrape, log: FactLog) -> Callable[[Settings], None]:
+def turning(
+    settings: Settings, controller: Controller, api: HttpApi, scrape: Scrape, log: FactLog
+) -> Callable[[Settings], None]:
     """What brings changed settings to the rooms that run: all of those that are marked live."""
+    shown = (settings.log_level, settings.log_format)
 
-    def turn(settings: Settings) -> None:
-        logs.configure(level=settings.log_level, form=settings.log_format, environ=os.environ)
-        log.log = logs.logger()
-        scrape.timeout_s = settings.metrics_collection_timeout_seconds
-        adjust(controller, parameters_of(settings, api))
+    def turn(new: Settings) -> None:
+        nonlocal shown
+        if (new.log_level, new.log_format) != shown:
+            shown = (new.log_level, new.log_format)
+            logs.configure(level=new.log_level, form=new.log_format, environ=os.environ)
+            log.log = logs.logger()
+        scrape.timeout_s = new.metrics_collection_timeout_seconds
+        adjust(controller, parameters_of(new, api))
 
     return turn
 
