@@ -102,12 +102,14 @@ class Settings:
     retry_max_attempts: int = live("3", whole(1, 100), RETRIES, "attempts of one write, the first included")
     retry_initial_delay_ms: int = live("100", whole(0, 3_600_000), RETRIES, "wait before the second attempt")
     retry_max_delay_ms: int = live("5000", whole(1, 3_600_000), RETRIES, "longest wait between attempts")
-    fast_retry_max_attempts: int = live("2", whole(1, 100), RETRIES, "the same for writes of a failover")
+    fast_retry_max_attempts: int = live(
+        "2", whole(1, 100), RETRIES, "attempts of one write of a failover, the first included"
+    )
     fast_retry_initial_delay_ms: int = live(
-        "20", whole(1, 3_600_000), RETRIES, "the same for writes of a failover"
+        "20", whole(1, 3_600_000), RETRIES, "wait before the second attempt of a write of a failover"
     )
     fast_retry_max_delay_ms: int = live(
-        "500", whole(1, 3_600_000), RETRIES, "the same for writes of a failover"
+        "500", whole(1, 3_600_000), RETRIES, "longest wait between attempts of a write of a failover"
     )
 
     max_cache_size_per_namespace: int = live(

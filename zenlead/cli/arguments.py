@@ -38,6 +38,7 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace, Reading], int]
     epilog: str
     has_settings: bool = False  # takes a flag for each
+    details: str = ""  # paragraphs before the flags
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,7 +136,9 @@ def _parser(name: str, command: Command, commands: Mapping[str, Command]) -> _Pa
     parser = _Parser(
         prog=f"zenlead {name}".strip(),
         usage=f"zenlead {name or '[command]'} [flags]",
-        description=command.summary if name else _description(commands),
+        description="\n\n".join(filter(None, (command.summary, command.details)))
+        if name
+        else _description(commands),
         epilog=command.epilog,
         formatter_class=_Help,
         allow_abbrev=False,
@@ -153,7 +156,7 @@ def _parser(name: str, command: Command, commands: Mapping[str, Command]) -> _Pa
 
 def _description(commands: Mapping[str, Command]) -> str:
     listed = "\n".join(f"  {name:<8}{command.summary}" for name, command in commands.items())
-    return f"Routes a Kubernetes Service to exactly one ready pod, the leader.\n\ncommands:\n{listed}"
+    return f"Routes a Kubernetes Service to exactly one ready pod, the leader.\n\ncommands:\n{listed}\n\nzenlead COMMAND --help says more of one; below are the flags of run."
 
 
 def _metavar(k: Knob) -> str:

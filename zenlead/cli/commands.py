@@ -31,6 +31,7 @@ _ABOUT_CONFIG = """\
 Nothing is started, and no cluster is asked. Give the flags and the environment that the controller has,
 and see what it will work with. Where something is wrong all is shown nevertheless, with a line for each
 problem on standard error, and the exit code is 2: a check for a file before it is rolled out.
+
   zenlead config --config=zenlead.yaml
   zenlead config -o json | jq -r '.settings[] | select(.source != "default") | .flag'"""
 _ABOUT_EXIT_CODES = "Exit codes: 0 ok, 1 error, 2 wrong usage."
@@ -80,8 +81,9 @@ COMMANDS: Mapping[str, Command] = {
         "print each setting, its value and where that came from; takes the flags of run",
         config.arguments,
         config.show,
-        f"{_ABOUT_CONFIG}\n\n{_ABOUT_KNOBS}\n\n{_ABOUT_EXIT_CODES}",
+        f"{_ABOUT_KNOBS}\n\n{_ABOUT_EXIT_CODES}",
         has_settings=True,
+        details=_ABOUT_CONFIG,
     ),
     "demo": Command(
         "show elections and failovers on a small API server inside this process",
