@@ -156,7 +156,11 @@ def _parser(name: str, command: Command, commands: Mapping[str, Command]) -> _Pa
 
 def _description(commands: Mapping[str, Command]) -> str:
     listed = "\n".join(f"  {name:<8}{command.summary}" for name, command in commands.items())
-    return f"Routes a Kubernetes Service to exactly one ready pod, the leader.\n\ncommands:\n{listed}\n\nzenlead COMMAND --help says more of one; below are the flags of run."
+    return (
+        "Routes a Kubernetes Service to exactly one ready pod, the leader.\n\n"
+        f"commands:\n{listed}\n\n"
+        "zenlead COMMAND --help says more of one; below are the flags of run."
+    )
 
 
 def _metavar(k: Knob) -> str:
