@@ -99,6 +99,7 @@ class Told:
     about: str
     reason: str
     count: int = 1
+    note: str = ""
 
 
 Fact: TypeAlias = Pod | Service | Slice | Told
@@ -200,7 +201,8 @@ def _told(body: Any) -> Told:
     series = body.get("series") or {}
     about = (body.get("regarding") or {}).get("name", "")
     reason = body.get("reason", "") if body.get("reportingController") == REPORTER else ""
-    return Told(body["metadata"]["name"], about, reason, int(series.get("count") or 1))
+    count = int(series.get("count") or 1)
+    return Told(body["metadata"]["name"], about, reason, count, body.get("note") or "")
 
 
 _READ: dict[str, Callable[[Any], Fact]] = {
