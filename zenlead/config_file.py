@@ -90,6 +90,8 @@ def _known(key: Any, knobs: Mapping[str, Knob]) -> Knob:
     """The knob that stands before the colon."""
     word = key.value
     if isinstance(word, str) and word in knobs:
+        if not knobs[word].in_file:
+            raise ValueError(f"{word} has no place in a file; give it as a flag or in the environment")
         return knobs[word]
     if not isinstance(word, str):
         raise ValueError(  # noqa: TRY004 - of the text

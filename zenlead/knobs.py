@@ -24,7 +24,7 @@ INT_MAX = 2**31 - 1  # no count or delay of ours means anything beyond, and it f
 
 _METADATA = "knob"
 _SHOWN = 60  # characters of a wrong value in a message
-_ALIKE = 0.6  # difflib's own bound for "similar"; below, a suggestion is a guess that misleads
+_ALIKE = 0.7  # difflib's measure; below, a suggestion is a guess that misleads
 # Neither takes a leading zero: Go and YAML read 0777 as octal, people read it as decimal.
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})?(\.[0-9]{1,18})|0|[1-9][0-9]{0,17}")

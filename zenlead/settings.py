@@ -176,7 +176,7 @@ class Settings:
 
 KNOBS = knobs_of(Settings)
 KNOB_BY_FLAG: Mapping[str, Knob] = {k.flag: k for k in KNOBS}
-KNOB_BY_KEY: Mapping[str, Knob] = {k.key: k for k in KNOBS if k.in_file}
+KNOB_BY_KEY: Mapping[str, Knob] = {k.key: k for k in KNOBS}
 
 
 def effective(given: Mapping[str, Given]) -> tuple[Effective, ...]:

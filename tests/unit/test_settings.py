@@ -302,7 +302,7 @@ def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
         ),
         ("LOG_LEVEL: info\n", "{path} line 1: unknown key 'LOG_LEVEL'; did you mean logLevel?"),
         ("password: x\n", "{path} line 1: unknown key 'password'; `zenlead config -o json` lists the keys"),
-        ("config: other.yaml\n", "{path} line 1: unknown key 'config'"),
+        ("config: other.yaml\n", "{path} line 1: config has no place in a file; give it as a flag or"),
         ("<<: {{qps: 1}}\n", "{path} line 1: unknown key '<<'"),
         ("? [qps]\n: 1\n", "{path} line 1: a key is no word; allowed: lines such as"),
         ("qps: 1\nqps: 2\n", "{path} line 2: qps stands there twice (first at {path} line 1)"),
