@@ -109,7 +109,7 @@ def test_flags_as_go_and_as_unix_write_them(
         ),
         (["--metrics"], "unknown flag --metrics; did you mean --"),  # no abbreviations
         (["--qps"], "--qps needs a value, such as --qps=50"),
-        (["--kubeconfig"], "--kubeconfig needs a value, such as --kubeconfig=KUBECONFIG"),
+        (["--kubeconfig"], "--kubeconfig needs a value, such as --kubeconfig=PATH"),
         (["--leader-elect", "false"], "--leader-elect false: write --leader-elect=false"),
         (["--leader-elect="], "--leader-elect: '' (flag): not a boolean; allowed: true or false"),
         (["--qps=x"], "--qps: 'x' (flag): not allowed; allowed: a number from 0"),

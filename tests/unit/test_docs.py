@@ -17,7 +17,8 @@ from zenlead.cli.commands import COMMANDS
 from zenlead.lead import contract
 from zenlead.lead.contract import Policy, Reason, Routing, parse_policy
 from zenlead.lead.select import is_candidate, pod_problems, priority
-from zenlead.settings import KNOBS, load
+from zenlead.reading import load
+from zenlead.settings import KNOBS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -59,7 +60,8 @@ def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
 def test_the_tables_hold_everything(generate: Any) -> None:
     settings, metrics = generate.settings_table(), generate.metrics_table()
     for k in KNOBS:
-        assert f"| `--{k.flag}` |" in settings
+        assert f"| `--{k.flag}`<br>`{k.env}`<br>" in settings
+        assert not k.in_file or f"<br>`{k.key}` | {k.parse.allowed} | " in settings
     for name in (
         "failover_count_total",
         "leader_services_total",

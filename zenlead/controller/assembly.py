@@ -67,7 +67,7 @@ class Controller:
         notify: Callable[[KubeFact | ControllerFact], None],
         span: Span,
     ) -> None:
-        self._parameters = parameters
+        self.parameters = parameters
         self._notify = notify
         self._stopping = asyncio.Event()
         self.heartbeats = Heartbeats()
@@ -84,7 +84,7 @@ class Controller:
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
         self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
         self.recorder = Recorder(api, parameters.identity, fence=self.elector.fence, now=wall, notify=notify)
-        lanes = LaneWriter(
+        self.lanes = LaneWriter(
             api,
             fence=self.elector.fence,
             qps=parameters.qps,
@@ -93,8 +93,10 @@ class Controller:
             notify=notify,
         )
         listener = Listener(notify, self._announce, span)
-        reconciler = Reconciler(self.caches, api, lanes, listener, wall=wall, options=parameters.options)
-        rooms = Rooms(self.caches, self.selectors, reconciler, lanes)
+        self.reconciler = Reconciler(
+            self.caches, api, self.lanes, listener, wall=wall, options=parameters.options
+        )
+        rooms = Rooms(self.caches, self.selectors, self.reconciler, self.lanes)
         self.workers = Workers(rooms, self.queue, wall=wall, notify=notify)
         self._steady = self._informers(api)
         self.pods = PodWatches(
@@ -114,6 +116,8 @@ class Controller:
             presence=self.workers.presence,
             may_be_wide=not parameters.namespaces,
         )
+        self.beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}  # other tasks to keep alive
+        self.sweep_anew = asyncio.Event()  # the time between sweeps has changed
         self._tasks: set[asyncio.Task[None]] = set()
         self.auditor = Auditor(self.caches, notify)
         self.caches.slices.heard = self._audit
@@ -139,6 +143,8 @@ class Controller:
                 for informer in self._steady:
                     start(f"informer {informer.name}", informer.run)
                 start("scope", functools.partial(self.pods.run, start, self._end))
+                for name, body in self.beside.items():
+                    start(name, body)
                 work: list[asyncio.Task[None]] = []
                 beginning = group.create_task(self._begin(group, work), name="begin")
                 await self._stopping.wait()
@@ -195,10 +201,17 @@ class Controller:
         self._start_lasting(group, "elector", self.elector.run)
         self._start_lasting(group, "sweep", self._sweep)
         work.append(self._start(group, "events", self.recorder.run))
-        workers = self.workers
-        bodies = {Lane.URGENT: workers.urgent, Lane.FRESH: workers.fresh, Lane.ROUTINE: workers.routine}
-        for lane, count in places(self._parameters.max_concurrent_reconciles).items():
-            work += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
+
+        def hire(name: str, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            if not self._stopping.is_set():
+                work.append(self._start(group, name, body))
+
+        workers, count = self.workers, places(self.parameters.max_concurrent_reconciles)
+        for lane, body in ((Lane.URGENT, workers.urgent), (Lane.FRESH, workers.fresh)):
+            for number in range(count[lane]):
+                hire(f"{lane.label} worker {number}", body)
+        workers.seats.set(count[Lane.ROUTINE])
+        workers.seats.fill(hire, workers.routine)
 
     async def _filled(self) -> None:
         for informer in self._steady:
@@ -220,9 +233,15 @@ class Controller:
 
     async def _sweep(self) -> None:
         while True:
-            alive(self._parameters.index_sweep_s)
-            await asyncio.sleep(self._parameters.index_sweep_s)
-            self.selectors.sweep(self._parameters.index_sweep_s)
+            idle_s = self.parameters.index_sweep_s
+            alive(idle_s)
+            try:
+                async with asyncio.timeout(idle_s):
+                    await self.sweep_anew.wait()
+            except TimeoutError:
+                self.selectors.sweep(idle_s)
+            else:
+                self.sweep_anew.clear()
 
     def _informers(self, api: Any) -> list[Informer[Any]]:
         trigger, caches = self._trigger, self.caches
@@ -245,12 +264,12 @@ class Controller:
                 came=self._came,
                 notify=notify,
             )
-            for namespace in self._parameters.namespaces or (None,)
+            for namespace in self.parameters.namespaces or (None,)
             for kind, store, follow in followed
         ]
         for informer in informers:
             presence.add(informer.name)
-        if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
+        if not self.parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
             follow = self._enqueue(trigger.node)
             informers.append(
@@ -303,7 +322,7 @@ class Controller:
             self.auditor.hear(changes)
 
     def _announce(self, source: ServiceView, said: Announcement) -> None:
-        if self._parameters.options.dry_run:
+        if self.parameters.options.dry_run:
             return
         related = said.related
         self.recorder.record(

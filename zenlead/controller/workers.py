@@ -20,6 +20,7 @@ from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import Presence
 from zenlead.controller.reconcile import Unsettled
+from zenlead.controller.seats import Seats
 from zenlead.controller.storm import Storm
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
@@ -77,6 +78,7 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
         self.presence = Presence()
+        self.seats = Seats()  # of the routine lane
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
@@ -158,11 +160,12 @@ class Workers:
                 self._queue.add(key, Lane.ROUTINE)
                 self._queue.done(key)
 
-    async def routine(self) -> None:
+    async def routine(self, number: int = 0) -> None:
         holds_credit = False
         while True:
             at_rest()
             await self._leading.wait()
+            await self.seats.wait(number)
             if (calm_in_s := self._storm.calm_in_s(self._loop.time())) > 0:
                 await asyncio.sleep(calm_in_s)
                 continue
@@ -171,6 +174,11 @@ class Workers:
             key = await self._take(Lane.ROUTINE)
             if key is None:
                 return
+            if not self.seats.has(number):  # it went while this worker waited; another one takes the key
+                holds_credit = True
+                self._queue.add(key, Lane.ROUTINE)
+                self._queue.done(key)
+                continue
             holds_credit = await self._work(key, Lane.ROUTINE)
 
     async def _take(self, lane: Lane) -> Key | None:

@@ -549,6 +549,47 @@ async def test_a_failover_from_the_queue_to_the_slice() -> None:
         assert s.at_rest()
 
 
+async def test_routine_workers_come_and_go_while_they_work() -> None:
+    """No pass is interrupted, no key is lost, and never do more work than there are seats."""
+    s = shop()
+    s.reconciler.takes_s = 1.0
+    hired: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+
+        def hire(name: str, body: Any) -> None:
+            hired.append(name)
+            tasks.append(group.create_task(body()))
+
+        async def most_at_work() -> int:
+            s.reconciler.most_running = 0
+            s.workers.enqueue({("t1", f"s{number}"): ROUTINE for number in range(12)})
+            await asyncio.sleep(1.5)
+            return int(s.reconciler.most_running)
+
+        s.workers.lead()
+        s.workers.seats.set(2)
+        s.workers.seats.fill(hire, s.workers.routine)
+        assert hired == ["routine worker 0", "routine worker 1"]
+        assert await most_at_work() == 2
+        s.workers.seats.set(6)
+        assert hired[2:] == [f"routine worker {number}" for number in range(2, 6)]
+        await asyncio.sleep(30)
+        assert await most_at_work() == 6
+        await asyncio.sleep(30)
+        s.workers.seats.set(1)  # five of those that wait for a key have no seat any more
+        assert await most_at_work() == 1
+        s.workers.seats.set(3)
+        assert len(hired) == 6, "those that wait are as good as new ones"
+        await asyncio.sleep(30)
+        assert await most_at_work() == 3
+        await asyncio.sleep(30)
+        assert len(s.reconciler.passes) == 4 * 12
+        assert s.at_rest()
+        for task in tasks:
+            task.cancel()
+
+
 def test_the_lanes_have_their_places() -> None:
     assert places(7) == {URGENT: URGENT_IN_FLIGHT, FRESH: 24, ROUTINE: 7}
     assert places(7)[FRESH] < URGENT_IN_FLIGHT, "a failover finds room"
