@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.cluster.zenlead_process import ZenleadProcess
+
 STEP_TIMEOUT_S = 60.0
 LATER_S = 15.0  # what is only looked at may come a moment later
 LOOK_AGAIN_S = 0.2
@@ -72,7 +74,11 @@ case "$*" in "install ."|"install .[otel]"|"install --user .") [ -e pyproject.to
 PYTHON = '#!/bin/bash\nexec PYTHON "$@"\n'
 # Until the chart is here: what is asked of it is at least spelled right.
 HELM = r"""#!/bin/bash
-case "$1 $2" in "install zen-lead"|"upgrade zen-lead") [ "$3" = deploy/chart ];; "uninstall zen-lead");; *) exit 2;; esac
+case "$1 $2" in
+  "install zen-lead"|"upgrade zen-lead") [ "$3" = deploy/chart ];;
+  "uninstall zen-lead") ;;
+  *) exit 2;;
+esac
 """
 CURL = r"""#!/bin/bash
 args=()
@@ -85,9 +91,12 @@ exec REAL "${args[@]}"
 
 
 class Shell:
-    """Runs the shell blocks of one page. ``names``: what stands in the pages, and what it is here."""
+    """Runs the shell blocks of one page. ``names``: what stands in the pages, and what it is here.
+    ``process``: the zenlead that the pages talk of."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, kubeconfig: Path, names: Mapping[str, str], process: ZenleadProcess
+    ) -> None:
         self._names = dict(names)
         shims = folder / "bin"
         shims.mkdir()
@@ -102,7 +111,11 @@ class Shell:
             "KUBECONFIG": str(kubeconfig),
             "PATH": f"{shims}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            "KUBECACHEDIR": str(folder.parent / "kubectl"),  # for all tests of a run
             "ZENLEAD_SCOPE": names["team-a"],
+            "ZENLEAD_LOG": str(process.log),
+            "ZENLEAD_METRICS": process.metrics_url.removeprefix("http://").removesuffix("/metrics"),
+            "ZENLEAD_HEALTH": process.health_url.removeprefix("http://"),
             "NO_COLOR": "1",
         }
         scripts = {"kubectl": KUBECTL, "zenlead": ZENLEAD, "make": MAKE, "grep": GREP}
@@ -133,7 +146,8 @@ class Shell:
         deadline = loop.time() + LATER_S
         while True:
             status, printed = await self.bash(command)
-            missing = [] if not step.prints else missing_lines(self.here(step.prints), printed)
+            expected = self.here(step.prints or "")
+            missing = missing_lines(expected, printed, any_number="any" in block.marked("numbers"))
             if status == 0 and not missing:
                 return
             if not LOOKS.match(command) or loop.time() > deadline or (status and step.prints is None):
@@ -169,24 +183,23 @@ class Shell:
         return process.returncode, out.decode(errors="replace")
 
 
-def missing_lines(expected: str, printed: str) -> list[str]:
-    """The expected lines that do not come, in order. Numbers, ages and widths of columns may differ, and
-    ``...`` stands for any lines."""
-    lines = iter([_alike(line) for line in printed.splitlines()])
+def missing_lines(expected: str, printed: str, *, any_number: bool = False) -> list[str]:
+    """The expected lines that do not come, in order. Ages, addresses and widths of columns may differ (and
+    numbers, with ``any_number``), and ``...`` stands for any lines."""
+    lines = iter([_alike(line, any_number) for line in printed.splitlines()])
     wanted = [line for line in expected.splitlines() if line.strip() and line.strip() != "..."]
-    return [line for line in wanted if not any(_alike(line) == found for found in lines)]
+    return [line for line in wanted if not any(_alike(line, any_number) == found for found in lines)]
 
 
-def _alike(line: str) -> str:
-    """A line without what differs from run to run: times, ages, addresses, long numbers, node ports."""
-    return " ".join(_word(word) for word in line.split())
+def _alike(line: str, any_number: bool) -> str:
+    return " ".join(_word(word, any_number) for word in line.split())
 
 
-def _word(word: str) -> str:
+def _word(word: str, any_number: bool) -> str:
+    if any_number and word.isdecimal():
+        return "NUMBER"
     if re.fullmatch(r"([0-9]+[dhms])+|<invalid>", word):
         return "AGE"
     if re.fullmatch(r"([0-9]+\.){3}[0-9]+|[0-9a-f]*:[0-9a-f:]+", word):
         return "ADDRESS"
-    if re.fullmatch(r"[0-9]{6,}", word):
-        return "NUMBER"
     return re.sub(r":3[0-9]{4}/", ":NODEPORT/", word)

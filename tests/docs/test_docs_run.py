@@ -10,26 +10,28 @@ import asyncio
 import re
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import yaml
 
 from tests.cluster import build, original
+from tests.cluster.fixtures import LOGS
 from tests.cluster.kubelet import Kubelet
-from tests.cluster.scene import Namespace
+from tests.cluster.scene import Namespace, eventually
+from tests.cluster.zenlead_process import ZenleadProcess
 from tests.docs.blocks import PAGES, ROOT, Use, blocks, use_of
 from tests.docs.installed import DEPLOYMENTS, STATEFUL_SETS, Installation
 from tests.docs.shell import Shell
 from zenlead.kube.resources import PODS, SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.cluster.client import KubeClient
     from tests.cluster.controlplane import ControlPlane
-    from tests.cluster.fixtures import StartZenlead
     from tests.docs.blocks import Block
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -39,19 +41,18 @@ REPLICAS = 3
 
 
 class Opening(NamedTuple):
-    """What is there when a page begins: Service ``web`` with its pods, opted in or not; zenlead at work."""
+    """What is there when a page begins: Service ``web`` with its pods, opted in or not."""
 
     web: bool = True
     opted_in: bool = True
-    zenlead: bool = True
     installed: bool = False
 
 
 OPENINGS = {
     "README.md": Opening(opted_in=False),
     "docs/examples/README.md": Opening(web=False),
-    "docs/install.md": Opening(opted_in=False, zenlead=False),
-    "docs/migrate.md": Opening(web=False, zenlead=False),
+    "docs/install.md": Opening(opted_in=False),
+    "docs/migrate.md": Opening(web=False),
     "docs/troubleshooting.md": Opening(installed=True),
 }
 
@@ -59,20 +60,18 @@ OPENINGS = {
 class Stage:
     """The namespaces of a page, a shell that knows them, and what a page can ask for by ``scene``."""
 
-    def __init__(self, shell: Shell, where: Namespace, home: Namespace, start: StartZenlead) -> None:
+    def __init__(self, shell: Shell, where: Namespace, home: Namespace, process: ZenleadProcess) -> None:
         self.shell = shell
         self._where = where
         self._home = home
-        self._start = start
+        self._process = process
         self._installation = Installation(home)
 
     async def open(self, opening: Opening) -> None:
-        if opening.zenlead:
-            await self.zenlead()
         if opening.web:
             await self.web(opted_in=opening.opted_in)
         if opening.opted_in and opening.web:
-            await self.shell.bash("kubectl wait --for=create service/web-leader --timeout=30s")
+            await eventually(self._led, "web is led")
         if opening.installed:
             await self.installed()
 
@@ -84,21 +83,22 @@ class Stage:
 
     async def close(self) -> None:
         """While pods can still end; the namespaces take the rest along."""
+        self._process.thaw()
         await self._installation.remove()
         for where in (self._where, self._home):
             for kind in (DEPLOYMENTS, STATEFUL_SETS):
                 await where.client.delete_all(kind, where.name)
 
+    async def _led(self) -> bool:
+        """Whether all is said of a leader of ``web``, the condition too."""
+        service = await self._where.client.find(SERVICES, self._where.name, "web-leader")
+        return bool(service and service["status"].get("conditions"))
+
     # --- scenes
 
     async def zenlead(self) -> None:
-        """zenlead begins to work for the page's namespace."""
-        process = await self._start(env={"POD_NAMESPACE": self._home.name})
-        self.shell.env |= {
-            "ZENLEAD_LOG": str(process.log),
-            "ZENLEAD_METRICS": process.metrics_url.removeprefix("http://").removesuffix("/metrics"),
-            "ZENLEAD_HEALTH": process.health_url.removeprefix("http://"),
-        }
+        """zenlead goes on."""
+        self._process.thaw()
 
     async def web(self, *, opted_in: bool = True, **annotations: str) -> None:
         for index in range(REPLICAS):
@@ -110,7 +110,8 @@ class Stage:
         await self._installation.make()
 
     async def original(self) -> None:
-        """What the Go zen-lead leaves: web-0 leads."""
+        """What the Go zen-lead leaves: web-0 leads. zenlead stands still until it is called."""
+        self._process.freeze()
         labels = {"app.kubernetes.io/name": "shop", "team": "a"}
         await self.web()
         source = await self._where.client.patch(
@@ -130,6 +131,18 @@ class Stage:
             await self._where.pod_status(pod, ready=False)
 
 
+@pytest.fixture(scope="module")
+def process(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZenleadProcess]:
+    """One zenlead for the whole cluster and for all pages."""
+    folder = tmp_path_factory.mktemp("zenlead")
+    config = controlplane.kubeconfig(folder / "kubeconfig")
+    started = ZenleadProcess(config, folder / "zenlead.log", env={"POD_NAME": "zen-lead-0"})
+    with ThreadPoolExecutor(1) as other:  # the loops of the tests are not to know of this one
+        other.submit(asyncio.run, started.ready()).result()
+    yield started
+    started.close()
+
+
 @pytest.fixture
 async def home(admin: KubeClient) -> AsyncIterator[Namespace]:
     """Where zenlead lives, ``zen-lead-system`` in the pages."""
@@ -140,18 +153,23 @@ async def home(admin: KubeClient) -> AsyncIterator[Namespace]:
 
 
 @pytest.fixture
+def kubeconfig(controlplane: ControlPlane, namespace: Namespace, tmp_path: Path) -> Path:
+    return controlplane.kubeconfig(tmp_path / "shell.kubeconfig", namespace=namespace.name)
+
+
+@pytest.fixture
 async def stage(
-    controlplane: ControlPlane,
+    request: pytest.FixtureRequest,
+    kubeconfig: Path,
     namespace: Namespace,
     home: Namespace,
-    zenlead_process: StartZenlead,
-    tmp_path: Path,
+    process: ZenleadProcess,
 ) -> AsyncIterator[Stage]:
     """Pods that anybody makes in either namespace run, since there is no kubelet."""
-    config = controlplane.kubeconfig(tmp_path / "shell.kubeconfig", namespace=namespace.name)
+    request.node.stash[LOGS] = [process.log]
     names = {"zen-lead-system": home.name, "team-a": namespace.name, "NAMESPACE": namespace.name}
     names |= {"SERVICE": "web", "SERVICE-leader": "web-leader", "POD": "web-0"}
-    made = Stage(Shell(tmp_path, config, names), namespace, home, zenlead_process)
+    made = Stage(Shell(kubeconfig.parent, kubeconfig, names, process), namespace, home, process)
     async with Kubelet(namespace, schedules=True, dual_stack=True), Kubelet(home, schedules=True):
         yield made
         await made.close()
