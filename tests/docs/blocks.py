@@ -34,6 +34,7 @@ class Use(enum.Enum):
     CONFIG = "zenlead loads it as its configuration"
     ELSEWHERE = "a test of its own looks for it"
     QUERY = "Prometheus can parse it"
+    SCRAPE = "Prometheus takes it as its configuration"
     PICTURE = "words or lines for people"
     EXCUSED = "not run, for one of the listed reasons"
 
@@ -92,8 +93,11 @@ def use_of(block: Block) -> Use:
             return Use.CONFIG
         if block.marked("rbac"):
             return Use.ELSEWHERE
-        if all(is_object(body) for body in yaml.safe_load_all(block.text)):
+        bodies = list(yaml.safe_load_all(block.text))
+        if all(is_object(body) for body in bodies):
             return Use.APPLY
+        if all(isinstance(body, dict) and "scrape_configs" in body for body in bodies):
+            return Use.SCRAPE
     raise ValueError(f"{block}: nothing is known to do with this block ({block.language or 'no language'})")
 
 

@@ -158,17 +158,21 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def log_lines(tree: ast.Module) -> set[str]:
-    """Names of events at info and above: told to a logger, or returned with their level."""
+    """Names of events at info and above: told to a logger, or standing beside their level."""
     found = set()
     for node in ast.walk(tree):
         values: list[ast.expr] = []
         if isinstance(node, ast.Call) and node.args:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             values = node.args[:1] if name in TELLING or name == "tell" else []
-        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-            values = node.value.elts[1:2]
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and TELLING & constants(node.elts[0]):
+            values = node.elts[1:]
         found |= {v.value for v in values if isinstance(v, ast.Constant) and is_event(v.value)}
     return found
+
+
+def constants(node: ast.expr) -> set[object]:
+    return {inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant)}
 
 
 def is_event(value: object) -> bool:

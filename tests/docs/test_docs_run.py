@@ -212,6 +212,12 @@ async def test_the_manifests_of_the_pages_are_taken(stage: Stage) -> None:
         assert status == 0, f"{block}\n{said}"
 
 
+def promtool(*arguments: str) -> None:
+    command = [str(build.binary("promtool")), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.cluster  # promtool is built with the programs of the cluster tests
 def test_prometheus_can_read_the_queries(tmp_path: Path) -> None:
     rules = [
@@ -223,6 +229,15 @@ def test_prometheus_can_read_the_queries(tmp_path: Path) -> None:
     assert len(rules) > 10
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "docs", "rules": rules}]}))
-    command = [str(build.binary("promtool")), "check", "rules", "--lint=none", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool("check", "rules", "--lint=none", str(file))
+
+
+@pytest.mark.cluster
+def test_prometheus_takes_the_configurations(tmp_path: Path) -> None:
+    for number, block in enumerate(b for b in TOLD if use_of(b) is Use.SCRAPE):
+        body = yaml.safe_load(block.text)
+        for job in body["scrape_configs"]:
+            job.pop("kubernetes_sd_configs", None)  # our promtool is built without the ways to find targets
+        file = tmp_path / f"prometheus-{number}.yaml"
+        file.write_text(yaml.safe_dump(body))
+        promtool("check", "config", str(file))
