@@ -136,7 +136,7 @@ def test_every_test_that_a_row_names_exists(generate: Any) -> None:
             assert shown.test.startswith("test_"), shown
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(((?!https?://)[^)]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
