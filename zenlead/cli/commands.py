@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ _ABOUT_EXIT_CODES = "Exit codes: 0 ok, 1 error, 2 wrong usage."
 
 
 def _run(_: argparse.Namespace, settings: Settings) -> int:
+    # Until the controller listens for it, it interrupts; without a handler, process 1 would not even hear it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     controller = importlib.import_module("zenlead.controller.run")
     with asyncio.Runner(loop_factory=controller.new_loop) as runner:
         status: int = runner.run(controller.run(settings))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zenlead import __version__
+from zenlead.build import this_build
 from zenlead.controller.assembly import Controller
 from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
@@ -79,7 +80,7 @@ async def run(settings: Settings) -> int:
             api, election_api, parameters, wall=time.time, notify=notify, span=traces.span
         )
         metrics = Metrics(
-            build=Build(version=__version__, commit="", build_date=""),
+            build=Build(__version__, *this_build(os.environ)),
             now=time.time,
             monotonic=time.monotonic,
             rooms=gauged(controller),
