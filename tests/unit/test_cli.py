@@ -103,7 +103,7 @@ def test_flags_as_go_and_as_unix_write_them(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["bogus"], "unknown command 'bogus'; known: run, config, demo"),
+        (["bogus"], "unknown command 'bogus'; known: run, config, cleanup, demo"),
         (["run", "more"], "unexpected 'more' after the command run; see zenlead run --help"),
         (["--qsp", "3"], "unknown flag --qsp; did you mean --qps?"),
         (["--qsp=3"], "unknown flag --qsp; did you mean --qps?"),
@@ -264,8 +264,8 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    assert "\n  run     be the controller of a cluster" in text
-    assert "\n  demo    show elections" in text
+    assert "\n  run      be the controller of a cluster" in text
+    assert "\n  demo     show elections" in text
     assert max(len(line) for line in text.splitlines()) <= 110
     with pytest.raises(SystemExit):
         main(["demo", "--help"])

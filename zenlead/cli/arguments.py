@@ -157,7 +157,7 @@ def _version() -> str:
 
 
 def _description(commands: Mapping[str, Command]) -> str:
-    listed = "\n".join(f"  {name:<8}{command.summary}" for name, command in commands.items())
+    listed = "\n".join(f"  {name:<9}{command.summary}" for name, command in commands.items())
     return f"Routes a Kubernetes Service to exactly one ready pod, the leader.\n\ncommands:\n{listed}"
 
 
