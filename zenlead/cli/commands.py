@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,15 @@ A flag takes its value as --flag=value or --flag value, a BOOL only as --flag=fa
 Each is also an environment variable and a key of the YAML file that --config names: --log-level,
 ZEN_LEAD_LOG_LEVEL, logLevel. The flag wins, then the environment, then the file. A DURATION is written as
 in Go: 1m30s, 250ms. Also read: POD_NAME, POD_NAMESPACE, WATCH_NAMESPACE, LOG_LEVEL, NO_COLOR, OTEL_*."""
+_ABOUT_CLEANUP = """\
+It deletes the leader Services that belong to a Service of yours, their EndpointSlices, and the Lease, which
+it holds meanwhile: no replica may be running. Your Services and pods stay as they are."""
 _ABOUT_EXIT_CODES = "Exit codes: 0 ok, 1 error, 2 wrong usage."
 
 
 def _run(_: argparse.Namespace, settings: Settings) -> int:
+    # Until the controller listens for it, it interrupts; without a handler, process 1 would not even hear it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     controller = importlib.import_module("zenlead.controller.run")
     with asyncio.Runner(loop_factory=controller.new_loop) as runner:
         status: int = runner.run(controller.run(settings))
@@ -53,6 +59,26 @@ def _config(_: argparse.Namespace, settings: Settings) -> int:
     except BrokenPipeError:  # who reads, as head does, has seen enough; nor shall the flush at exit complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_OK
+
+
+def _cleanup(args: argparse.Namespace, settings: Settings) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as in run: it is the process 1 of a Job
+    controller = importlib.import_module("zenlead.controller.run")
+    doing = controller.cleanup(settings, really=args.yes and not settings.dry_run, after_pods=args.after_pods)
+    status: int = asyncio.run(doing)
+    return status
+
+
+def _cleanup_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Cleanup")
+    group.add_argument("--yes", action="store_true", help="delete; else only print what would be deleted")
+    group.add_argument(
+        "--after-pods",
+        metavar="LABELS",
+        default="",
+        help="wait until no pod of zenlead's own namespace has these labels, such as app=zenlead",
+    )
+    knob_arguments(parser)
 
 
 def _demo(args: argparse.Namespace, _: Settings) -> int:
@@ -87,6 +113,12 @@ COMMANDS: Mapping[str, Command] = {
         knob_arguments,
         _config,
         f"{_ABOUT_KNOBS}\n{_ABOUT_EXIT_CODES}",
+    ),
+    "cleanup": Command(
+        "delete all leader Services, for those who leave; takes the flags of run",
+        _cleanup_arguments,
+        _cleanup,
+        f"{_ABOUT_CLEANUP}\n{_ABOUT_EXIT_CODES}",
     ),
     "demo": Command(
         "show elections and failovers on a small API server inside this process",
