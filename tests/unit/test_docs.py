@@ -34,7 +34,7 @@ WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
 OTHER_COMMANDS = re.compile(
     r"(?:^(?:\$ )?|before: )(?:kubectl|helm) .*$|`(?:kubectl|helm) [^`]*`", re.MULTILINE
 )
-NO_KNOBS = {"--node-monitor-grace-period", "--set"}  # of kube-controller-manager, of helm
+NO_KNOBS = {"--node-monitor-grace-period", "--set", "--yes"}  # of kube-controller-manager, helm, cleanup
 
 
 @pytest.fixture(scope="module")
