@@ -1,6 +1,6 @@
 """zenlead as the pages take it to be installed: a Deployment, its ServiceAccount and its rights.
 
-Knows the manifests of install.md and rbac.md. Refuses to run anything in these pods: a process beside them
+Knows deploy/manifests and rbac.md. Refuses to run anything in these pods: a process beside them
 does the work. The rule not to break: what belongs to the whole cluster has a name of its own, and is removed.
 """
 
@@ -51,10 +51,9 @@ class Installation:
                 "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": home}],
             },
         )
-        deployment = documented_deployment()
-        deployment["metadata"]["namespace"] = home
-        deployment["spec"]["template"]["spec"]["nodeName"] = "n1"  # there is no scheduler
-        await self._unless_there(DEPLOYMENTS, deployment)
+        body = deployment()
+        body["metadata"]["namespace"] = home
+        await self._unless_there(DEPLOYMENTS, body)
         await self._unless_there(LEASES, {"metadata": {"name": LEASE}, "spec": {}})
 
     async def remove(self) -> None:
@@ -81,11 +80,10 @@ def documented_rules() -> list[Object]:
     raise AssertionError("rbac.md has no ClusterRole")
 
 
-def documented_deployment() -> Object:
-    """The Deployment of install.md."""
-    for block in blocks(ROOT / "docs" / "install.md"):
-        if use_of(block) is Use.APPLY:
-            body: Object = yaml.safe_load(block.text)
-            if body["kind"] == "Deployment":
-                return body
-    raise AssertionError("install.md has no Deployment")
+def deployment() -> Object:
+    """The Deployment of the manifests."""
+    for body in yaml.safe_load_all((ROOT / "deploy" / "manifests" / "base" / "zenlead.yaml").read_text()):
+        if body["kind"] == "Deployment":
+            found: Object = body
+            return found
+    raise AssertionError("the manifests have no Deployment")

@@ -47,7 +47,7 @@ esac
 """
 # A controller runs until it has nothing more to say, and is then stopped as Ctrl-C would.
 ZENLEAD = r"""#!/bin/bash
-case "$1" in config|demo|-h|--help|--version) exec PYTHON -m zenlead "$@";; esac
+case "$1" in config|demo|cleanup|-h|--help|--version) exec PYTHON -m zenlead "$@";; esac
 export ZEN_LEAD_METRICS_BIND_ADDRESS=0 ZEN_LEAD_HEALTH_PROBE_BIND_ADDRESS=0
 export ZEN_LEAD_WATCH_NAMESPACES=$ZENLEAD_SCOPE
 out=$(mktemp)
@@ -72,14 +72,7 @@ PIP = """#!/bin/bash
 case "$*" in "install ."|"install .[otel]"|"install --user .") [ -e pyproject.toml ];; *) exit 2;; esac
 """
 PYTHON = '#!/bin/bash\nexec PYTHON "$@"\n'
-# Until the chart is here: what is asked of it is at least spelled right.
-HELM = r"""#!/bin/bash
-case "$1 $2" in
-  "install zen-lead"|"upgrade zen-lead") [ "$3" = deploy/chart ];;
-  "uninstall zen-lead") ;;
-  *) exit 2;;
-esac
-"""
+HELM = '#!/bin/bash\nexec REAL "$@"\n'
 CURL = r"""#!/bin/bash
 args=()
 for word; do
@@ -121,7 +114,7 @@ class Shell:
         scripts = {"kubectl": KUBECTL, "zenlead": ZENLEAD, "make": MAKE, "grep": GREP}
         scripts |= {"pip": PIP, "python": PYTHON, "curl": CURL, "helm": HELM}
         for name, script in scripts.items():
-            real = str(build.binary("kubectl")) if name == "kubectl" else shutil.which(name) or name
+            real = str(build.binary(name)) if name in build.PROGRAMS else shutil.which(name) or name
             (shims / name).write_text(script.replace("REAL", real).replace("PYTHON", sys.executable))
             (shims / name).chmod(0o755)
 

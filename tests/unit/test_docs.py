@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
 FLAGS_OF_OTHERS = {"--for", "--as", "--enable-feature"}  # of kubectl and Prometheus
+FLAGS_OF_ALL = {"--help", "--version"}  # that no knob stands behind
 # A prefix, a condition, a label and what stands in a selector; objects.md has them.
 NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
 WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
@@ -35,7 +36,7 @@ WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
 OTHER_COMMANDS = re.compile(
     r"(?:^(?:\$ )?|before: )(?:kubectl|helm) .*$|`(?:kubectl|helm) [^`]*`", re.MULTILINE
 )
-NO_KNOBS = {"--version", "--node-monitor-grace-period", "--set"}  # of kube-controller-manager, of helm
+NO_KNOBS = {"--node-monitor-grace-period", "--set", "--yes"}  # of kube-controller-manager, helm, cleanup
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_every_test_that_a_row_names_exists(generate: Any) -> None:
             assert shown.test.startswith("test_"), shown
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(((?!https?://)[^)]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
@@ -156,7 +157,7 @@ def test_names_exist(page: Path) -> None:
     known = {value for value in vars(contract).values() if isinstance(value, str)}
     for name in re.findall(r"(?:leader\.)?zen-lead\.io/[A-Za-z-]*[A-Za-z]", text.replace("\\", "")):
         assert name in known, name
-    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS | NO_KNOBS
+    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS | FLAGS_OF_ALL | NO_KNOBS
     for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", OTHER_COMMANDS.sub("", text)):
         assert flag in flags, flag
     metrics = marked("docs/metrics.md", "metrics")
