@@ -56,12 +56,14 @@ class ZenleadProcess:
         log: Path,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        *,
+        module: str = "zenlead",  # or one that runs it, and something beside it
     ) -> None:
         self.log = log
         metrics, health = free_port(), free_port()
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
         self.health_url = f"http://127.0.0.1:{health}"
-        command = [sys.executable, "-m", "zenlead", "run"]
+        command = [sys.executable, "-m", module, "run"]
         command += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         command += [
             f"--metrics-bind-address=127.0.0.1:{metrics}",

@@ -36,7 +36,7 @@ from zenlead.lead import contract
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from zenlead.controller.announce import Announcement
     from zenlead.controller.facts import ControllerFact
@@ -313,10 +313,16 @@ class Controller:
         if isinstance(fact, ElectionChanged):
             if fact.is_leader:
                 self.workers.lead()
-                self.auditor.survey()
+                self._survey(self.auditor.survey())
             else:
                 self.workers.follow()
         self._notify(fact)
+
+    def _survey(self, steps: Iterator[None]) -> None:
+        """One step now, the others once everybody else has had a turn: it is about all that there is."""
+        over = object()
+        if self.workers.leading and next(steps, over) is not over:
+            asyncio.get_running_loop().call_soon(self._survey, steps)
 
     def _audit(self, changes: Sequence[Change[SliceView]]) -> None:
         if self.workers.leading:  # else another replica does

@@ -15,7 +15,15 @@ from zenlead.controller.caches import PodsUnknown, Selectors
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import CATCH_UP_S
 from zenlead.controller.reconcile import Pass
-from zenlead.controller.workers import HASTEN_WITHIN_S, STRANGER_AGAIN_S, Rooms, Workers, places
+from zenlead.controller.workers import (
+    HASTEN_WITHIN_S,
+    LOOK_STEP,
+    STRANGER_AGAIN_S,
+    TURN_S,
+    Rooms,
+    Workers,
+    places,
+)
 from zenlead.kube.errors import Forbidden, Unreachable
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced
@@ -709,3 +717,43 @@ async def test_no_snapshot_is_taken_of_a_service_whose_pods_are_not_known() -> N
     assert scene.api.writes() == []
     await scene.patch_source(enabled=None)
     assert scene.caches.snapshot(WEB, None).pods == (), "who is out can be tidied up"
+
+
+class Instant(Scripted):
+    """Passes that take a millisecond and wait for nothing."""
+
+    async def reconcile(self, *_: Any, **__: Any) -> Pass:
+        loop: Any = asyncio.get_running_loop()
+        loop.jump(0.001)
+        self.passes.append((loop.time(), "", ""))
+        return Pass()
+
+
+async def test_passes_that_wait_for_nothing_leave_the_loop_to_others() -> None:
+    instant = Instant()
+    shop = Shop(await Scene().begin(), instant)
+    shop.workers.follow()
+    loop = asyncio.get_running_loop()
+    async with shop.open(urgent=4, routine=2):
+        shop.workers.lead()
+        await asyncio.sleep(1.0)
+        instant.passes.clear()
+        shop.workers.look_at([("t1", f"s{number}") for number in range(300)])
+        last, longest = loop.time(), 0.0
+        while len(instant.passes) < 300:
+            await asyncio.sleep(0)
+            last, longest = loop.time(), max(longest, loop.time() - last)
+    assert longest < TURN_S + 0.001 * 8, "one pass of each worker, and what a turn may take"
+
+
+async def test_very_many_services_are_asked_for_bit_by_bit() -> None:
+    shop = Shop(await Scene().begin(), Scripted())
+    shop.workers.lead()
+    await asyncio.sleep(0)
+    before = shop.queue.due(FRESH)
+    shop.workers.look_at([("t1", f"s{number}") for number in range(2 * LOOK_STEP + 1)])
+    assert shop.queue.due(FRESH) == before + LOOK_STEP
+    await asyncio.sleep(0)
+    assert shop.queue.due(FRESH) == before + 2 * LOOK_STEP
+    await asyncio.sleep(0)
+    assert shop.queue.due(FRESH) == before + 2 * LOOK_STEP + 1
