@@ -43,6 +43,14 @@ lint: $(VENV)/.installed-lint ## Check style and types
 bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real API server (BENCH_ARGS="--services 1000")
 	@$(PY) -m benchmarks $(BENCH_ARGS) $(ARGS)
 
+.PHONY: check-prometheus
+check-prometheus: $(VENV)/.installed-test build-controlplane ## Let a real Prometheus scrape a real run and answer every query
+	@if ! command -v "$${PROMETHEUS:-prometheus}" >/dev/null; then \
+	  echo "check-prometheus needs the program prometheus: apt-get install prometheus, or PROMETHEUS=/path/to/it" >&2; \
+	  exit 1; \
+	fi
+	$(PY) -m pytest -s tests/cluster/real_prometheus.py $(ARGS)
+
 .PHONY: build-controlplane
 build-controlplane: $(VENV)/.ready ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
 	@$(PY) tests/cluster/build.py

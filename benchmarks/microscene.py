@@ -159,7 +159,6 @@ class Scene:
             Parameters(identity="micro", lease_namespace="default", elect=False, qps=0, burst=0),
             wall=time.time,
             notify=lambda _: None,
-            span=lambda _name, _where: contextlib.nullcontext(),
         )
         self._task = asyncio.create_task(self.controller.run())
         for _ in self.services:

@@ -92,11 +92,14 @@ class ZenleadProcess:
         """Its log lines, decoded; what is no JSON object is left out."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
-    async def http(self, url: str) -> tuple[int, str]:
+    async def http(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """Status and body of a GET; status 0 when nobody answers."""
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                session.get(url) as response,
+            ):
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return 0, ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
-FLAGS_OF_OTHERS = {"--for", "--as"}  # kubectl's
+FLAGS_OF_OTHERS = {"--for", "--as", "--enable-feature"}  # of kubectl and Prometheus
 # A prefix, a condition, a label and what stands in a selector; objects.md has them.
 NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
 WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
@@ -52,7 +52,7 @@ def marked(page: str, name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md", "observability.md"])
 def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
     assert (ROOT / "docs" / page).read_text() == generate.generated(page), "run: python docs/generate.py"
 

@@ -13,11 +13,12 @@ import functools
 import gc
 from typing import TYPE_CHECKING, Any
 
-from zenlead.controller.apply import Listener, Span
+from zenlead.controller.apply import Listener
 from zenlead.controller.auditor import Auditor
 from zenlead.controller.caches import Caches, Selectors
 from zenlead.controller.podwatches import PodWatches
 from zenlead.controller.reconcile import Reconciler
+from zenlead.controller.spans import Span, untraced
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
 from zenlead.kube.facts import ElectionChanged, KubeFact, TaskRestarted
@@ -65,7 +66,7 @@ class Controller:
         *,
         wall: Callable[[], float],
         notify: Callable[[KubeFact | ControllerFact], None],
-        span: Span,
+        span: Span = untraced,
     ) -> None:
         self.parameters = parameters
         self._notify = notify
@@ -97,7 +98,7 @@ class Controller:
             self.caches, api, self.lanes, listener, wall=wall, options=parameters.options
         )
         rooms = Rooms(self.caches, self.selectors, self.reconciler, self.lanes)
-        self.workers = Workers(rooms, self.queue, wall=wall, notify=notify)
+        self.workers = Workers(rooms, self.queue, wall=wall, notify=notify, span=span)
         self._steady = self._informers(api)
         self.pods = PodWatches(
             self.caches,

@@ -53,6 +53,7 @@ class ServiceState(msgspec.Struct, frozen=True):
     sticky: str = ""  # hit (kept), miss (had to choose), empty (not asked)
     paused: bool = False
     leader_services: int = 1  # that exist for it; two for a moment when it is renamed
+    why: str = ""  # nobody leads: a reason of the LeaderReady condition, of a refusal, or NotWritten
 
 
 class RoutingSeen(msgspec.Struct, frozen=True):

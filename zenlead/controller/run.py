@@ -19,6 +19,7 @@ from zenlead.controller.adjust import adjust
 from zenlead.controller.assembly import Controller
 from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
+from zenlead.controller.spans import untraced
 from zenlead.kube.api import connect
 from zenlead.kube.eventloop import AwakeLoop
 from zenlead.kube.filewatch import FileWatch
@@ -79,7 +80,7 @@ async def run(settings: Settings) -> int:
         api.notify = election_api.notify = notify
         parameters = parameters_of(settings, api)
         controller = Controller(
-            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span
+            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span or untraced
         )
         metrics = Metrics(
             build=Build(version=__version__, commit="", build_date=""),
@@ -87,6 +88,7 @@ async def run(settings: Settings) -> int:
             monotonic=time.monotonic,
             rooms=gauged(controller),
             per_service=settings.metrics_per_service,
+            trace_id=telemetry.sampled_trace if traces.span else None,
         )
         ears.append(metrics.observe)
         scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)

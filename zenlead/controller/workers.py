@@ -21,6 +21,7 @@ from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import Presence
 from zenlead.controller.reconcile import Unsettled
 from zenlead.controller.seats import Seats
+from zenlead.controller.spans import Say, Span, untraced
 from zenlead.controller.storm import Storm
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
@@ -70,11 +71,13 @@ class Workers:
         *,
         wall: Callable[[], float],
         notify: Callable[[ControllerFact], None],
+        span: Span = untraced,
     ) -> None:
         self._rooms = rooms
         self._queue = queue
         self._wall = wall
         self._notify = notify
+        self._span = span
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
         self.presence = Presence()
@@ -195,12 +198,20 @@ class Workers:
             self._queue.done(key)  # else the Lease went while this worker waited: it is another's key now
 
     async def _work(self, key: Key, lane: Lane) -> bool:
-        """One pass and what follows from it. Returns whether it wrote nothing."""
+        """One pass and what follows from it, told as a whole. Returns whether it wrote nothing."""
         started = self._loop.time()
         alive()
         self._under_way += 1
         self._idle.clear()
         since = self._asked.take(key, started)
+        ago_s = started - since.seen_at
+        where = {"namespace": key[0], "service": key[1], "lane": lane.label}
+        with self._span("reconcile", where, ago_s) as say:
+            with self._span("wait", {}, ago_s):
+                pass  # it is over
+            return await self._work_on(key, lane, since, started, say)
+
+    async def _work_on(self, key: Key, lane: Lane, since: Since, started: float, say: Say) -> bool:
         fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - since.asked_at)
         try:
             done = await self._pass(key, lane, since.seen_at)
@@ -240,6 +251,9 @@ class Workers:
                 self._idle.set()
             self._keep(key, since, fact)
             self._queue.done(key)
+            say("result", fact.result)
+            if fact.error:
+                say("error", fact.error)
             self._notify(msgspec.structs.replace(fact, seconds=self._loop.time() - started))
 
     async def _pass(self, key: Key, lane: Lane, seen_at: float) -> Pass:

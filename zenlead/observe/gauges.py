@@ -70,6 +70,7 @@ class OfServices(NamedTuple):
     family: Family
     of_service: Callable[[ServiceState, OfService, Moment], float | None]
     of_namespace: Callable[[OfNamespace, Moment], float | None]
+    reason: Callable[[ServiceState], str] | None = None  # the value of a label of that name
 
 
 class OfNamespaces(NamedTuple):
@@ -97,6 +98,10 @@ def _age(since: float | None, moment: Moment) -> float | None:
 def _unavailable_s(_: ServiceState, of: OfService, moment: Moment) -> float:
     running_s = 0.0 if of.since is None else moment.monotonic - of.since
     return round(of.unavailable_s + running_s, 3)
+
+
+def _leaderless_s(_: ServiceState, of: OfService, moment: Moment) -> float | None:
+    return None if of.since is None else round(moment.monotonic - of.since, 3)
 
 
 def _no_sum(_: OfNamespace, __: Moment) -> None:
@@ -128,6 +133,12 @@ OF_SERVICES = (
         _family("leader_service_without_endpoints", "1: the leader Service routes nowhere.", SERVICE),
         lambda _, of, __: of.since is not None,
         lambda of, _: of.leaderless,
+    ),
+    OfServices(
+        _family("leaderless_seconds", "How long nobody leads already, and why.", (*SERVICE, "reason")),
+        _leaderless_s,
+        _no_sum,
+        lambda state: state.why or "NotWritten",  # the slices route to nobody, in spite of what a pass found
     ),
     OfServices(
         _family("paused", "1: the Service is paused and its slice left as it is.", SERVICE),

@@ -28,6 +28,9 @@ FAST_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 SLOW_BUCKETS_S = (*FAST_BUCKETS_S, 10.0)  # API calls and failovers, which may wait for a server
 
 
+TRACE_ID = "trace_id"  # the label of an exemplar, as Grafana looks for it
+
+
 class Build(NamedTuple):
     """What ``build_info`` tells."""
 
@@ -111,9 +114,9 @@ class RoomMetrics:
         """An attempt of a write failed and is made again."""
         self._retries.inc()
 
-    def switched(self, seconds: float) -> None:
-        """A failover took so long."""
-        self._switch_s.observe(seconds)
+    def switched(self, seconds: float, trace_id: str) -> None:
+        """A failover took so long; ``trace_id`` is empty when nobody traces it."""
+        self._switch_s.observe(seconds, {TRACE_ID: trace_id} if trace_id else None)
 
     def observe(self, fact: _Rooms) -> None:
         """Count one fact."""
