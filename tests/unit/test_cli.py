@@ -220,6 +220,7 @@ def test_demo(monkeypatch: pytest.MonkeyPatch, argv: list[str], rounds: int | No
     module: Any = ModuleType("zenlead.sandbox.demo")
     module.main = lambda args: seen.append(args) or 3
     monkeypatch.setitem(sys.modules, "zenlead.sandbox.demo", module)
+    monkeypatch.setenv("ZEN_LEAD_QPS", "x")  # no business of a command without settings
     assert main(argv) == 3
     assert (seen[0].rounds, seen[0].hold) == (rounds, hold)
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.unit.lead.builders import pod
+from zenlead.cli import main
 from zenlead.cli.commands import COMMANDS
 from zenlead.lead import contract
 from zenlead.lead.contract import Policy, Reason, Routing, parse_policy
@@ -190,6 +191,15 @@ def test_the_map_shows_the_tree() -> None:
         for file in re.findall(r"\w+\.py", line):
             assert (within / file).is_file(), line
     assert packages == {path.parent.name for path in (ROOT / "zenlead").glob("*/__init__.py")}
+
+
+def test_mistakes_are_told_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zenlead.yaml").write_text("burst: lots\nloglevel: debug\n")
+    assert main(["--config=zenlead.yaml"]) == 2
+    assert f"```text\n{capsys.readouterr().err}```\n" == marked("docs/configuration.md", "mistakes")
 
 
 def test_the_example_file_loads(tmp_path: Path) -> None:
