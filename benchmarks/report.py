@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("aiohttp", "kubernetes-asyncio", "msgspec", "uvloop")
+LIBRARIES = ("aiohttp", "kubernetes-asyncio", "msgspec")
 
 
 def machine() -> dict[str, Any]:

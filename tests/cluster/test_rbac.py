@@ -212,7 +212,7 @@ class Grant:
             }
             for rule in self._roles[role]["rules"]
         ]
-        await self._set(role, rules)
+        await self._set(role, [rule for rule in rules if rule["verbs"]])
 
     async def whole(self, role: str) -> None:
         await self._set(role, self._roles[role]["rules"])

@@ -42,6 +42,11 @@ _FOREIGN = (
 )
 
 
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a run has in its environment: ``more``, and nothing of the shell's that it would read."""
+    return {k: v for k, v in os.environ.items() if not k.upper().startswith(_FOREIGN)} | dict(more)
+
+
 class ZenleadProcess:
     """One running ``zenlead run``. ``metrics_url`` and ``health_url`` are where it serves."""
 
@@ -64,8 +69,7 @@ class ZenleadProcess:
             "--log-format=json",
             *arguments,
         ]
-        clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(_FOREIGN)}
-        self._process = spawn(command, log=log, env={**clean, **(env or {})}, cwd=ROOT)
+        self._process = spawn(command, log=log, env=environment(env or {}), cwd=ROOT)
 
     def __repr__(self) -> str:
         code = self._process.poll()

@@ -40,7 +40,14 @@ LAWS: dict[str, frozenset[str]] = {
         {"msgspec", "rich", "zenlead.lead.", "zenlead.kube.", "zenlead.controller.", "zenlead.sandbox."}
     ),
     "cli": frozenset(
-        {"zenlead.reading", "zenlead.settings", "zenlead.knobs", "zenlead.kube.errors", "zenlead.lead.golang"}
+        {
+            "zenlead.build",
+            "zenlead.reading",
+            "zenlead.settings",
+            "zenlead.knobs",
+            "zenlead.kube.errors",
+            "zenlead.lead.golang",
+        }
     ),
 }
 # Commands are loaded by name when they are called, so that no other command pays for their imports.

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
 FLAGS_OF_OTHERS = {"--for", "--as", "--enable-feature"}  # of kubectl and Prometheus
+FLAGS_OF_ALL = {"--help", "--version"}  # that no knob stands behind
 # A prefix, a condition, a label and what stands in a selector; objects.md has them.
 NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
 WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
@@ -151,7 +152,7 @@ def test_names_exist(page: Path) -> None:
     known = {value for value in vars(contract).values() if isinstance(value, str)}
     for name in re.findall(r"(?:leader\.)?zen-lead\.io/[A-Za-z-]*[A-Za-z]", text.replace("\\", "")):
         assert name in known, name
-    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS
+    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS | FLAGS_OF_ALL
     for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
         assert flag in flags, flag
     metrics = marked("docs/metrics.md", "metrics")

@@ -8,11 +8,13 @@ would.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from zenlead import __version__
+from zenlead.build import UNKNOWN, this_build
 from zenlead.knobs import Knob, nearest, switch
 from zenlead.settings import KNOB_BY_FLAG, KNOBS
 
@@ -146,16 +148,22 @@ def _parser(name: str, command: Command, commands: Mapping[str, Command]) -> _Pa
     )
     about = parser.add_argument_group("About")
     about.add_argument("-h", "--help", action="help", help="show this help")
-    version = f"zenlead {__version__} (Python {platform.python_version()})"
-    about.add_argument("--version", action="version", version=version, help="show the version")
+    about.add_argument("--version", action="version", version=_version(), help="show the version")
     command.add_arguments(parser)
     if command.has_settings:
         _knob_arguments(parser)
     return parser
 
 
+def _version() -> str:
+    """One line for a bug report."""
+    commit, date = this_build(os.environ)
+    told = [f"commit {commit}"] * (commit != UNKNOWN) + [f"built {date}"] * (date != UNKNOWN)
+    return f"zenlead {__version__} ({', '.join([*told, f'Python {platform.python_version()}'])})"
+
+
 def _description(commands: Mapping[str, Command]) -> str:
-    listed = "\n".join(f"  {name:<8}{command.summary}" for name, command in commands.items())
+    listed = "\n".join(f"  {name:<9}{command.summary}" for name, command in commands.items())
     return (
         "Routes a Kubernetes Service to exactly one ready pod, the leader.\n\n"
         f"commands:\n{listed}\n\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import signal
 from typing import TYPE_CHECKING
 
 from zenlead.cli import config
@@ -34,6 +35,9 @@ problem on standard error, and the exit code is 2: a check for a file before it 
 
   zenlead config --config=zenlead.yaml
   zenlead config -o json | jq -r '.settings[] | select(.source != "default") | .flag'"""
+_ABOUT_CLEANUP = """\
+It deletes the leader Services that belong to a Service of yours, their EndpointSlices, and the Lease, which
+it holds meanwhile: no replica may be running. Your Services and pods stay as they are."""
 _ABOUT_EXIT_CODES = "Exit codes: 0 ok, 1 error, 2 wrong usage."
 
 
@@ -43,10 +47,32 @@ def _nothing(_: argparse.ArgumentParser) -> None:
 
 def _run(_: argparse.Namespace, reading: Reading) -> int:
     settings = reading.settings()
+    # Until the controller listens for it, it interrupts; without a handler, process 1 would not even hear it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     controller = importlib.import_module("zenlead.controller.run")
     with asyncio.Runner(loop_factory=controller.new_loop) as runner:
         status: int = runner.run(controller.run(settings))
     return status
+
+
+def _cleanup(args: argparse.Namespace, reading: Reading) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as in run: it is the process 1 of a Job
+    settings = reading.settings()
+    controller = importlib.import_module("zenlead.controller.run")
+    doing = controller.cleanup(settings, really=args.yes and not settings.dry_run, after_pods=args.after_pods)
+    status: int = asyncio.run(doing)
+    return status
+
+
+def _cleanup_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Cleanup")
+    group.add_argument("--yes", action="store_true", help="delete; else only print what would be deleted")
+    group.add_argument(
+        "--after-pods",
+        metavar="LABELS",
+        default="",
+        help="wait until no pod of zenlead's own namespace has these labels, such as app=zenlead",
+    )
 
 
 def _demo(args: argparse.Namespace, _: Reading) -> int:
@@ -84,6 +110,14 @@ COMMANDS: Mapping[str, Command] = {
         f"{_ABOUT_KNOBS}\n\n{_ABOUT_EXIT_CODES}",
         has_settings=True,
         details=_ABOUT_CONFIG,
+    ),
+    "cleanup": Command(
+        "delete all leader Services, for those who leave; takes the flags of run",
+        _cleanup_arguments,
+        _cleanup,
+        f"{_ABOUT_KNOBS}\n\n{_ABOUT_EXIT_CODES}",
+        has_settings=True,
+        details=_ABOUT_CLEANUP,
     ),
     "demo": Command(
         "show elections and failovers on a small API server inside this process",

@@ -10,13 +10,16 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zenlead import __version__
+from zenlead.build import this_build
 from zenlead.controller.adjust import adjust
 from zenlead.controller.assembly import Controller
+from zenlead.controller.cleanup import CleanupError, clean, leftovers, pods_gone
 from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
 from zenlead.controller.spans import untraced
@@ -83,7 +86,7 @@ async def run(settings: Settings) -> int:
             api, election_api, parameters, wall=time.time, notify=notify, span=traces.span or untraced
         )
         metrics = Metrics(
-            build=Build(version=__version__, commit="", build_date=""),
+            build=Build(__version__, *this_build(os.environ)),
             now=time.time,
             monotonic=time.monotonic,
             rooms=gauged(controller),
@@ -105,6 +108,32 @@ async def run(settings: Settings) -> int:
         await controller.run()
         log.log.info("controller.stopped")
     return 0
+
+
+async def cleanup(settings: Settings, *, really: bool, after_pods: str = "") -> int:
+    """Take away all that zenlead has made; without ``really`` only print what that is. Returns an exit code.
+
+    Waits first until no pod of zenlead's own namespace has the labels ``after_pods``. Raises as ``run`` does.
+    """
+    logs.configure(level=settings.log_level, form=settings.log_format, environ=os.environ)
+    api = await connect(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
+    problems: list[BaseException] = []
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(api.close)
+        parameters = parameters_of(settings, api)
+        try:
+            if after_pods:
+                await pods_gone(api, parameters.lease_namespace, after_pods)
+            if really:
+                await clean(api, api, parameters, now=time.time, say=lambda line: print("deleted", line))
+            else:
+                for leftover in await leftovers(api, parameters.namespaces):
+                    print("would delete", leftover)
+        except* CleanupError as failed:
+            problems.extend(failed.exceptions)
+    for problem in problems:
+        print(f"zenlead: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
