@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from tests.cluster.recorder import Revision
 
@@ -128,6 +129,13 @@ def history(log: Iterable[Revision]) -> list[Seen]:
         latest = max(latest, seen.at)
         ordered.append(Seen(latest, seen.version, seen.fact, seen.deleted, seen.added))
     return ordered
+
+
+def keep(seen: Iterable[Seen], folder: Path) -> Path:
+    """Writes a history down, a change a line, for whoever wants to know what led to a fault."""
+    path = folder / "history.txt"
+    path.write_text("".join(f"{one}\n" for one in seen))
+    return path
 
 
 def _seen(revision: Revision) -> Seen:
