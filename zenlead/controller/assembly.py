@@ -104,14 +104,11 @@ class Controller:
             self.caches,
             self.selectors,
             informer=functools.partial(
-                Informer,
-                api,
+                self._informer(api),
                 Kind(PODS, WirePod),
                 on_change=self._follow_pod,
-                watch_timeout_s=parameters.watch_timeout_s,
                 left=self.workers.presence.left,
                 came=self._came,
-                notify=notify,
             ),
             on_known=self._pods_known,
             presence=self.workers.presence,
@@ -251,40 +248,25 @@ class Controller:
             (Kind(SERVICES, WireService), caches.services, self._follow_service),
             (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, self._enqueue(trigger.slice)),
         ]
-        presence, notify = self.workers.presence, self._notify
-        timeout_s = self.parameters.watch_timeout_s
+        presence = self.workers.presence
+        informer = self._informer(api)
         informers = [
-            Informer(
-                api,
-                kind,
-                store,
-                follow,
-                namespace=namespace,
-                watch_timeout_s=timeout_s,
-                left=presence.left,
-                came=self._came,
-                notify=notify,
-            )
+            informer(kind, store, follow, namespace=namespace, left=presence.left, came=self._came)
             for namespace in self.parameters.namespaces or (None,)
             for kind, store, follow in followed
         ]
-        for informer in informers:
-            presence.add(informer.name)
+        for one in informers:
+            presence.add(one.name)
         if not self.parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
-            follow = self._enqueue(trigger.node)
-            informers.append(
-                Informer(
-                    api,
-                    nodes,
-                    caches.nodes,
-                    follow,
-                    optional=True,
-                    watch_timeout_s=timeout_s,
-                    notify=notify,
-                )
-            )
+            informers.append(informer(nodes, caches.nodes, self._enqueue(trigger.node), optional=True))
         return informers
+
+    def _informer(self, api: Any) -> functools.partial[Informer[Any]]:
+        """What all of them have in common."""
+        return functools.partial(
+            Informer, api, watch_timeout_s=self.parameters.watch_timeout_s, notify=self._notify
+        )
 
     def _pods_known(self, namespace: str) -> None:
         """Services that were not judged for want of their pods can be, now."""
