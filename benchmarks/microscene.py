@@ -43,7 +43,7 @@ async def main():
     await server.serve_forever()
 asyncio.run(main())
 """
-SETTLE_S = 0.3
+SETTLE_S = 3.0  # what is only decoration waits for a second after so many were made at once
 DECORATE_S = 0.01  # a failover's other writes are done by then
 WRITE_TIMEOUT_S = 60.0
 

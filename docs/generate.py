@@ -36,14 +36,19 @@ def settings_table() -> str:
     """All knobs, a table for each group."""
     parts = []
     for group, knobs in groupby(KNOBS, key=lambda k: k.group):
-        parts.append(f"### {group}\n\n" + table(("Flag", "Default", "What it does"), map(_setting, knobs)))
+        parts.append(f"### {group}\n\n" + table(_SETTING_HEAD, map(_setting, knobs)))
     return "\n".join(parts)
 
 
-def _setting(k: Knob) -> tuple[str, str, str]:
-    also = f" Read from `{k.also_env}` too." if k.also_env else ""
+_SETTING_HEAD = ("Flag, variable, key", "Values", "Default", "Live", "What it does")
+
+
+def _setting(k: Knob) -> tuple[str, ...]:
+    names = [f"`--{k.flag}`", f"`{k.env}`", *([f"`{k.also_env}`"] if k.also_env else [])]
+    names.append(f"`{k.key}`" if k.in_file else "not in the file")
     default = f"`{k.default}`" if k.default else "none"
-    return f"`--{k.flag}`", default, f"{k.help[0].upper()}{k.help[1:]}.{also}"
+    help = f"{k.help[0].upper()}{k.help[1:]}."
+    return "<br>".join(names), k.parse.allowed, default, "yes" if k.live else "", help
 
 
 def metrics_table() -> str:

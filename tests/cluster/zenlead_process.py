@@ -42,6 +42,11 @@ _FOREIGN = (
 )
 
 
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a run has in its environment: ``more``, and nothing of the shell's that it would read."""
+    return {k: v for k, v in os.environ.items() if not k.upper().startswith(_FOREIGN)} | dict(more)
+
+
 class ZenleadProcess:
     """One running ``zenlead run``. ``metrics_url`` and ``health_url`` are where it serves."""
 
@@ -51,12 +56,14 @@ class ZenleadProcess:
         log: Path,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        *,
+        module: str = "zenlead",  # or one that runs it, and something beside it
     ) -> None:
         self.log = log
         metrics, health = free_port(), free_port()
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
         self.health_url = f"http://127.0.0.1:{health}"
-        command = [sys.executable, "-m", "zenlead", "run"]
+        command = [sys.executable, "-m", module, "run"]
         command += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         command += [
             f"--metrics-bind-address=127.0.0.1:{metrics}",
@@ -64,8 +71,7 @@ class ZenleadProcess:
             "--log-format=json",
             *arguments,
         ]
-        clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(_FOREIGN)}
-        self._process = spawn(command, log=log, env={**clean, **(env or {})}, cwd=ROOT)
+        self._process = spawn(command, log=log, env=environment(env or {}), cwd=ROOT)
 
     def __repr__(self) -> str:
         code = self._process.poll()

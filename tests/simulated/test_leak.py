@@ -144,7 +144,7 @@ async def test_a_hundred_thousand_lives_leave_nothing_behind() -> None:
     size, held, series = sizes(churn), blocks(), churn.series()
     await churn.services(SERVICES_COUNT)
     assert churn.controller.recorder._recent, "nothing was told"
-    assert all(len(table) <= Shared.LIMIT for table in (SHARED._labels, SHARED._ports))
+    assert all(len(table) <= Shared.LIMIT for table in (SHARED._labels, SHARED._values))
     assert len(churn.controller.recorder._recent) <= RECENT_LIMIT
     await churn.pods(PODS_COUNT)
     await churn.rest()

@@ -92,7 +92,7 @@ class Applier:
         self._caches = caches
         self._reads = reads
         self._listener = listener
-        self._parallel = parallel
+        self.parallel = parallel
         self._loop = asyncio.get_running_loop()
         self._routine: dict[Key, asyncio.Timeout] = {}  # routine writes under way; each removes itself
 
@@ -116,7 +116,7 @@ class Applier:
             del self._routine[key]
 
     async def apply_all(self, work: list[tuple[Write, Sender]], sight: Sight) -> None:
-        if len(work) == 1 or not self._parallel:
+        if len(work) == 1 or not self.parallel:
             for write, sender in work:
                 await self._apply(write, sender, sight)
             return

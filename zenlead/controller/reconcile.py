@@ -18,11 +18,7 @@ from zenlead.controller import announce
 from zenlead.controller.apply import Applier, Listener, Reads, Sender, Sight, Stranger
 from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.endings import Endings
-from zenlead.controller.facts import (
-    PortUnresolved,
-    ServiceForgotten,
-    WritePlanned,
-)
+from zenlead.controller.facts import PortUnresolved, ServiceForgotten, WritePlanned
 from zenlead.controller.standing import Standing
 from zenlead.controller.state import blocked_state, state_of
 from zenlead.controller.strays import Strays
@@ -103,6 +99,10 @@ class Reconciler:
         # Services of which anything was told, a failed write included; each goes with its ServiceForgotten.
         self._told: set[Key] = set()
         self._standing = Standing()  # of the same Services
+
+    def follow(self, options: Options) -> None:
+        """Passes to come, and the rest of those under way, go by other options."""
+        self._options, self._applier.parallel = options, options.parallel
 
     def preempt(self, key: Key) -> None:
         """Something urgent came up: give up a routine write of that Service, if one is under way."""

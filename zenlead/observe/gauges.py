@@ -49,7 +49,7 @@ class Rooms:
     queue_retries: Callable[[], Mapping[str, int]] = dict  # by lane, ever
     longest_pass_s: Callable[[], float] = float  # how long the oldest running pass has been at it
     cache: Callable[[str], CacheStats | None] = _no_cache  # of one namespace, if it has one
-    cache_limit: int = 0  # entries for each namespace; 0: no limit
+    cache_limit: Callable[[], int] = int  # entries for each namespace; 0: no limit
     forbidden: Callable[[], int] = int  # Services of which a write was not permitted
     informer_silence_s: Callable[[], Mapping[str, float]] = (
         dict  # by resource: since the last event or bookmark
@@ -197,7 +197,7 @@ class RoomGauges:
         about = "How long the oldest running pass has been at it."
         yield GaugeMetricFamily(PREFIX + "workqueue_longest_running_seconds", about, rooms.longest_pass_s())
         about = "Limit of cache_size for each namespace; 0: none."
-        yield GaugeMetricFamily(PREFIX + "cache_size_limit", about, rooms.cache_limit)
+        yield GaugeMetricFamily(PREFIX + "cache_size_limit", about, rooms.cache_limit())
         about = "Services of which a write is not permitted."
         yield GaugeMetricFamily(PREFIX + "forbidden_services", about, rooms.forbidden())
         about = "Time since an informer last heard from the API server."

@@ -42,7 +42,7 @@ _CREDENTIAL = re.compile(
 
 
 def configure(*, level: str, form: str, environ: Mapping[str, str], stream: TextIO | None = None) -> None:
-    """Set up logging of the whole process, to stderr unless told otherwise.
+    """Set up logging of the whole process, to stderr unless told otherwise; and again, when that changes.
 
     ``level``: debug, info, warn(ing), error. ``form``: json, console or auto, which is console on a terminal.
     """
@@ -72,7 +72,6 @@ def configure(*, level: str, form: str, environ: Mapping[str, str], stream: Text
         processors=steps,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=factory,
-        cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [FromLibraries(logging.WARNING)]
@@ -80,8 +79,8 @@ def configure(*, level: str, form: str, environ: Mapping[str, str], stream: Text
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The log of the process, as configured at the time of its first line."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    """The log of the process, as configured now."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
     return log
 
 

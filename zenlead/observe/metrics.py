@@ -144,7 +144,7 @@ class Metrics:
         self._now = now
         self._monotonic = monotonic
         self._trace_id = trace_id or str
-        self._rooms = RoomMetrics(build, rooms)
+        self._rooms = RoomMetrics(build, rooms, now())
         self.registry = self._rooms.registry
         self._books = Books(monotonic, (SERVICE_ZEROS, NAMESPACE_ZEROS), per_service=per_service)
         self._books.nobody.add(INVARIANT.slot(), 0)
@@ -191,7 +191,7 @@ class Metrics:
             case _:
                 self._observe_kube(fact)
 
-    def _observe_kube(self, fact: kube.KubeFact) -> None:
+    def _observe_kube(self, fact: kube.KubeFact | service.ConfigFact) -> None:
         match fact:
             case kube.RequestDone():
                 self._request(fact)

@@ -9,6 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from zenlead.controller.facts import (
+    ConfigRefused,
+    ConfigReloaded,
+    ConfigWaiting,
     InvariantBroken,
     LeaderMoved,
     PortUnresolved,
@@ -447,7 +450,7 @@ def test_rooms_are_asked_at_the_scrape(clock: Clock) -> None:
         longest_pass_s=lambda: 0.5,
         cache=caches.get,
         informer_silence_s=lambda: {"pods": 12.0},
-        cache_limit=1000,
+        cache_limit=lambda: 1000,
         forbidden=lambda: 2,
     )
     metrics = metrics_of(clock, rooms)
@@ -464,6 +467,22 @@ def test_rooms_are_asked_at_the_scrape(clock: Clock) -> None:
     assert value(metrics, "cache_size", namespace="idle") is None
     metrics.observe(ServiceForgotten("t1", "web"))
     assert value(metrics, "cache_size", namespace="t1") is None
+
+
+def test_the_last_reload_of_the_config_file(clock: Clock) -> None:
+    metrics = metrics_of(clock)
+
+    def told() -> tuple[float | None, float | None]:
+        ok = value(metrics, "config_last_reload_successful")
+        return ok, value(metrics, "config_last_reload_success_timestamp_seconds")
+
+    started = clock.now
+    assert told() == (1, started)
+    metrics.observe(ConfigRefused(("--qps: 'x'",)))
+    assert told() == (0, started)
+    metrics.observe(ConfigReloaded(("qps",), started + 60))
+    metrics.observe(ConfigWaiting(("dry-run",)))
+    assert told() == (1, started + 60)
 
 
 def test_build_info(metrics: Metrics) -> None:
