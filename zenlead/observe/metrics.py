@@ -207,8 +207,13 @@ class Metrics:
 
     def _pass(self, fact: service.Reconciled) -> None:
         self._rooms.waited(fact.lane, fact.waited_s)
-        if not (fact.writes or fact.result != SUCCESS or self._books.knows(fact.namespace, fact.service)):
-            return  # it found that the Service is none of ours
+        if not (fact.writes or self._books.knows(fact.namespace, fact.service)):
+            # It found that the Service is none of ours, or did not come to look: nothing would ever end its
+            # series. What failed counts all the same.
+            if fact.result == "error":
+                self._books.nobody.add(PASSES.slot(fact.result))
+                self._books.nobody.add(PASS_ERRORS.slot(fact.error_type or "unknown"))
+            return
         self._count(fact, PASSES.slot(fact.result))
         self._time(fact, PASS_S.slot(fact.result), fact.seconds)
         if fact.result == "error":

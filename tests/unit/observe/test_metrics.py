@@ -220,6 +220,7 @@ def state(
     ],
 )
 def test_one_fact_counts_one(metrics: Metrics, fact: Fact, name: str, labels: dict[str, str]) -> None:
+    metrics.observe(state())
     assert value(metrics, name, **labels) in {None, 0.0}
     metrics.observe(fact)
     assert value(metrics, name, **labels) == 1.0
@@ -276,6 +277,21 @@ def test_a_pass_over_a_service_that_is_not_ours_leaves_no_series(metrics: Metric
     metrics.observe(Reconciled("t1", "plain", "success", 0.1, lane="routine"))
     added = {line.split(" ")[0] for line in series(metrics)} - before
     assert all("workqueue_latency_seconds" in line for line in added)
+
+
+@pytest.mark.parametrize(
+    "result", ["waiting", "fenced", "preempted", "cancelled", "dropped", "requeue", "error"]
+)
+def test_a_pass_that_told_nothing_of_its_service_leaves_no_series_of_it(
+    metrics: Metrics, result: str
+) -> None:
+    """Nobody would forget them, should the Service opt out before the next pass."""
+    metrics.observe(Reconciled("t1", "web", result, 0.1, lane="urgent", error_type="Unreachable"))
+    assert not any('"t1"' in line for line in series(metrics))
+    nobody = {"namespace": "", "service": ""}
+    failed = 1 if result == "error" else None
+    assert value(metrics, "reconciliations_total", **nobody, result="error") == failed
+    assert value(metrics, "reconciliation_errors_total", **nobody, error_type="Unreachable") == failed
 
 
 def test_election_lost(metrics: Metrics) -> None:
@@ -541,8 +557,8 @@ def test_what_trails_a_forgotten_service_makes_no_series(metrics: Metrics, clock
         metrics.observe(fact)
     assert not any('"t1"' in line for line in series(metrics))
     clock.advance(FORGOTTEN_FOR_S)
-    metrics.observe(trailing[1])
-    assert value(metrics, "reconciliations_total", **SERVICE, result="error") == 1
+    metrics.observe(PortUnresolved("t1", "web", "http"))
+    assert value(metrics, "port_resolution_failures_total", **SERVICE, port_name="http") == 1
 
 
 def test_a_service_that_opts_in_again_at_once_counts_again(metrics: Metrics) -> None:
