@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LEASE = "zen-lead-controller-leader-election"
-HOME, SERVED = "zen-lead-system", "team-a"  # the namespaces of the page: zenlead's own, and one that it serves
+HOME, SERVED = "zen-lead-system", "team-a"  # namespaces of the page: its own, one that it serves
 GROUP = ROLES.group
 CLUSTER_ROLES = Resource(GROUP, "v1", "clusterroles", "ClusterRole", namespaced=False)
 CLUSTER_ROLE_BINDINGS = Resource(GROUP, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.deploy.helm import Helm
-from tests.deploy.site import DEPLOYMENTS, Site
+from tests.deploy.site import NAME, Site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -104,4 +104,4 @@ async def site(audited: Audited, boss: KubeClient, release: Helm, tmp_path: Path
         made = Site(release, home, team, node, recorder)
         yield made
         await made.recorder.stop()
-        await boss.delete_all(DEPLOYMENTS, home.name)
+        await made.run("uninstall", NAME, "--ignore-not-found", "--no-hooks")

@@ -34,16 +34,18 @@ rm -rf oci bundle
 skopeo copy --insecure-policy --quiet \
   "containers-storage:[vfs@$work/storage+$work/run]localhost/zenlead:check" oci:oci:check
 umoci unpack --image oci:check bundle
-du -sh oci bundle/rootfs bundle/rootfs/opt/zenlead
-buildah "${storage[@]}" inspect --type image --format '{{json .OCIv1.Config}}' localhost/zenlead:check
+echo "packed: $(du -sh oci | cut -f 1); of the tree's $(du -sh bundle/rootfs | cut -f 1)," \
+  "zenlead with its libraries: $(du -sh bundle/rootfs/opt/zenlead | cut -f 1)"
+skopeo inspect --config oci:oci:check | python3 -m json.tool | sed -n '/"config"/,/^    }/p'
 
 python3 - "$@" <<'PYTHON'
-import json, shlex, sys
+import json, shlex, shutil, sys
 process = json.load(open("bundle/config.json"))["process"]
 user = process["user"]
 assert user["uid"] != 0 and user["gid"] != 0, "the image runs as root"
 environ, command = shlex.join(process["env"]), shlex.join(process["args"])
-start = f"env -i {environ} chroot --userspec={user['uid']}:{user['gid']} bundle/rootfs {command}"
+chroot = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin")
+start = f"env -i {environ} {chroot} --userspec={user['uid']}:{user['gid']} bundle/rootfs {command}"
 runs = [shlex.join(sys.argv[1:])] if sys.argv[1:] else ["--version", "demo --rounds 2"]
 with open("run.sh", "w") as script:
     print("set -e", file=script)

@@ -113,7 +113,8 @@ class Node(Kubelet):
         if process is not None:
             process.terminate()
             await process.wait()
-        await self._namespace.client.delete(PODS, self._namespace.name, name, grace_s=0)
+        with contextlib.suppress(StatusError):  # one that has ended by itself may be gone already
+            await self._namespace.client.delete(PODS, self._namespace.name, name, grace_s=0)
 
 
 def command_of(pod: Object) -> tuple[list[str], dict[str, str]]:

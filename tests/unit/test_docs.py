@@ -13,11 +13,13 @@ import pytest
 import yaml
 
 from tests.unit.lead.builders import pod
+from zenlead.cli import main
 from zenlead.cli.commands import COMMANDS
 from zenlead.lead import contract
 from zenlead.lead.contract import Policy, Reason, Routing, parse_policy
 from zenlead.lead.select import is_candidate, pod_problems, priority
-from zenlead.settings import KNOBS, load
+from zenlead.reading import load
+from zenlead.settings import KNOBS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
-FLAGS_OF_OTHERS = {"--for", "--as"}  # kubectl's
+FLAGS_OF_OTHERS = {"--for", "--as", "--enable-feature"}  # of kubectl and Prometheus
 FLAGS_OF_ALL = {"--help", "--version"}  # that no knob stands behind
 # A prefix, a condition, a label and what stands in a selector; objects.md has them.
 NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
@@ -57,7 +59,7 @@ def marked(page: str, name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md", "observability.md"])
 def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
     assert (ROOT / "docs" / page).read_text() == generate.generated(page), "run: python docs/generate.py"
 
@@ -65,7 +67,8 @@ def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
 def test_the_tables_hold_everything(generate: Any) -> None:
     settings, metrics = generate.settings_table(), generate.metrics_table()
     for k in KNOBS:
-        assert f"| `--{k.flag}` |" in settings
+        assert f"| `--{k.flag}`<br>`{k.env}`<br>" in settings
+        assert not k.in_file or f"<br>`{k.key}` | {k.parse.allowed} | " in settings
     for name in (
         "failover_count_total",
         "leader_services_total",
@@ -194,6 +197,15 @@ def test_the_map_shows_the_tree() -> None:
         for file in re.findall(r"\w+\.py", line):
             assert (within / file).is_file(), line
     assert packages == {path.parent.name for path in (ROOT / "zenlead").glob("*/__init__.py")}
+
+
+def test_mistakes_are_told_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zenlead.yaml").write_text("burst: lots\nloglevel: debug\n")
+    assert main(["--config=zenlead.yaml"]) == 2
+    assert f"```text\n{capsys.readouterr().err}```\n" == marked("docs/configuration.md", "mistakes")
 
 
 def test_the_example_file_loads(tmp_path: Path) -> None:
