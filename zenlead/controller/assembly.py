@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
 # Passes that are under way at the end get this long; with the time to give the Lease back it is below 5 s.
 STOP_PATIENCE_S = 2.5
+SELDOM = 1_000_000  # middle collections until a full one
 INDEXED_NAMESPACES = 10_000  # indexes kept at a time; a namespace beyond that is loaded again when needed
 
 
@@ -192,10 +193,8 @@ class Controller:
 
     async def _begin(self, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
-        await self._filled()
-        # What the first lists left behind lives as long as the process: no collection need look at it again.
-        gc.collect()
-        gc.freeze()
+        with _few_collections():
+            await self._filled()
         self._start_lasting(group, "elector", self.elector.run)
         self._start_lasting(group, "sweep", self._sweep)
         work.append(self._start(group, "events", self.recorder.run))
@@ -295,13 +294,13 @@ class Controller:
         if isinstance(fact, ElectionChanged):
             if fact.is_leader:
                 self.workers.lead()
-                self._survey(self.auditor.survey())
+                asyncio.get_running_loop().call_soon(self._survey, self.auditor.survey())
             else:
                 self.workers.follow()
         self._notify(fact)
 
     def _survey(self, steps: Iterator[None]) -> None:
-        """One step now, the others once everybody else has had a turn: it is about all that there is."""
+        """One step, and the next once everybody else has had a turn: it is about all that there is."""
         over = object()
         if self.workers.leading and next(steps, over) is not over:
             asyncio.get_running_loop().call_soon(self._survey, steps)
@@ -325,6 +324,20 @@ class Controller:
             note=said.note,
             dedup=said.dedup,
         )
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """What is made inside lives as long as the process, mostly, so that afterwards no collection looks at
+    it again: that would take longer than anybody should wait for the loop."""
+    young, middle, old = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(young, middle, SELDOM)
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(young, middle, old)
 
 
 def _elector(
