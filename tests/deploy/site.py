@@ -15,8 +15,8 @@ from tests.deploy.helm import CHART
 from zenlead.kube.resources import LEASES, PODS, SERVICES, Resource
 
 if TYPE_CHECKING:
-    from tests.cluster.controlplane import ControlPlane
     from tests.cluster.scene import Namespace
+    from tests.deploy.conftest import Audited
     from tests.deploy.helm import Helm
     from tests.deploy.node import Node
 
@@ -61,11 +61,10 @@ class Site:
 
         await eventually(settled, "the rollout ends", timeout_s=ROLLOUT_S)
 
-    async def restart_apiserver(self, plane: ControlPlane) -> None:
+    async def restart_apiserver(self, audited: Audited) -> None:
         """The API server goes away and comes back; what the record missed is not in it."""
         await self.recorder.stop()
-        plane.stop_apiserver()
-        await asyncio.to_thread(plane.start_apiserver)
+        audited.restart()
         self.recorder = Recorder(self.home.client, self.team.name)
         await self.recorder.start()
 
