@@ -91,14 +91,15 @@ class EventCount:
         return found
 
     def faults(self) -> list[str]:
-        told: Counter[tuple[str, str]] = Counter()
+        told: dict[tuple[str, str], list[Told]] = {}
         for one in self._told.values():
-            told[one.about, TRANSITIONS.get(one.reason, ANNOTATED)] += one.count
+            told.setdefault((one.about, TRANSITIONS.get(one.reason, ANNOTATED)), []).append(one)
         return [
             f"{count} Events about {source} tell that it was {transition}, which happened "
-            f"{self._happened[source, transition]} times"
-            for (source, transition), count in told.items()
-            if count > self._happened[source, transition]
+            f"{self._happened[source, transition]} times: "
+            + ", ".join(f"{one.reason} {one.count}x ({one.note})" for one in events)
+            for (source, transition), events in told.items()
+            if (count := sum(one.count for one in events)) > self._happened[source, transition]
         ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from tests.cluster.recorder import Revision
 
@@ -99,6 +100,7 @@ class Told:
     about: str
     reason: str
     count: int = 1
+    note: str = ""
 
 
 Fact: TypeAlias = Pod | Service | Slice | Told
@@ -127,6 +129,13 @@ def history(log: Iterable[Revision]) -> list[Seen]:
         latest = max(latest, seen.at)
         ordered.append(Seen(latest, seen.version, seen.fact, seen.deleted, seen.added))
     return ordered
+
+
+def keep(seen: Iterable[Seen], folder: Path) -> Path:
+    """Writes a history down, a change a line, for whoever wants to know what led to a fault."""
+    path = folder / "history.txt"
+    path.write_text("".join(f"{one}\n" for one in seen))
+    return path
 
 
 def _seen(revision: Revision) -> Seen:
@@ -200,7 +209,8 @@ def _told(body: Any) -> Told:
     series = body.get("series") or {}
     about = (body.get("regarding") or {}).get("name", "")
     reason = body.get("reason", "") if body.get("reportingController") == REPORTER else ""
-    return Told(body["metadata"]["name"], about, reason, int(series.get("count") or 1))
+    count = int(series.get("count") or 1)
+    return Told(body["metadata"]["name"], about, reason, count, body.get("note") or "")
 
 
 _READ: dict[str, Callable[[Any], Fact]] = {

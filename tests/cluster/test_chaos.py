@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.chaos import CONVERGES_S, Chaos
 from tests.cluster.churn import Churn
 from tests.cluster.faultproxy import FaultProxy
-from tests.cluster.history import history
+from tests.cluster.history import history, keep
 from tests.cluster.invariants import Bounds, judge
 from tests.cluster.ordeals import Replica
 from tests.cluster.recorder import Recorder
@@ -74,7 +74,7 @@ async def replicas(
 
 
 @pytest.mark.timeout(CHAOS_S + AROUND_S)
-async def test_chaos(namespace: Namespace, replicas: list[Replica]) -> None:
+async def test_chaos(namespace: Namespace, replicas: list[Replica], tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     churn = Churn(namespace, SEED, SERVICES)
 
@@ -102,14 +102,15 @@ async def test_chaos(namespace: Namespace, replicas: list[Replica]) -> None:
         assert [await writes(r.process) for r in replicas] == written
     excused = [(0.0, started), *chaos.excused]
     known = known_to_writers([r.witness for r in replicas], recorder.log)
-    verdict = judge(history(recorder.log), bounds=BOUNDS, excused=excused, known=known)
+    seen = history(recorder.log)
+    verdict = judge(seen, bounds=BOUNDS, excused=excused, known=known)
     told = "\n".join(str(episode) for episode in chaos.episodes)
     print(
         f"\nseed {SEED}: {SERVICES} services, {churn.done.total()} deeds, {len(chaos.episodes)} episodes "
         f"({dict(chaos.counted)}); converged {converged_s(chaos, verdict):.1f} s after a heal at the latest; "
         f"{verdict}\n{told}"
     )
-    assert verdict.faults == [], "\n".join([*verdict.faults, told])
+    assert verdict.faults == [], "\n".join([*verdict.faults, str(keep(seen, tmp_path)), told])
     assert converged_s(chaos, verdict) <= CONVERGES_S
 
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.churn import Churn
-from tests.cluster.history import history
+from tests.cluster.history import history, keep
 from tests.cluster.invariants import UNFIT, judge
 from tests.cluster.recorder import Recorder
 from zenlead.kube.resources import PODS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cluster.fixtures import StartZenlead
     from tests.cluster.scene import Namespace
     from tests.cluster.zenlead_process import ZenleadProcess
@@ -33,7 +35,9 @@ AROUND_S = 180.0  # setting up, settling and judging, on busy cores
 
 
 @pytest.mark.timeout(CHURN_S + AROUND_S)
-async def test_churn_of_many_services(namespace: Namespace, zenlead_process: StartZenlead) -> None:
+async def test_churn_of_many_services(
+    namespace: Namespace, zenlead_process: StartZenlead, tmp_path: Path
+) -> None:
     loop = asyncio.get_running_loop()
     churn = Churn(namespace, SEED, SERVICES)
     async with Recorder(namespace.client, namespace.name, also=(PODS,)) as recorder:
@@ -51,12 +55,13 @@ async def test_churn_of_many_services(namespace: Namespace, zenlead_process: Sta
         assert late == []
         assert await writes(process) - written == Counter()
     # Until all are served for the first time, they wait for their turn in the routine lane.
-    verdict = judge(history(recorder.log), excused=[(0.0, started)])
+    seen = history(recorder.log)
+    verdict = judge(seen, excused=[(0.0, started)])
     print(
         f"\nseed {SEED}: {SERVICES} services, {churn.done.total()} deeds in {churned - started:.0f} s "
         f"({dict(churn.done)}); last revision {settled_at - churned:.1f} s after; {verdict}"
     )
-    assert verdict.faults == [], "\n".join(verdict.faults)
+    assert verdict.faults == [], "\n".join([*verdict.faults, str(keep(seen, tmp_path))])
     assert verdict.worst_s(UNFIT) > 0, "nobody ever lost a leader"
 
 

@@ -125,7 +125,6 @@ class WirePod(msgspec.Struct):
         """The flat view; label sets and port lists that many pods share are one object."""
         meta, status = self.metadata, self.status or _WirePodStatus()
         spec = self.spec or _WirePodSpec()
-        finished = (status.phase or "") in FINISHED_PHASES
         ready = next((c for c in status.conditions or () if c.type == "Ready"), None)
         since = ready.last_transition_time.timestamp() if ready and ready.last_transition_time else None
         is_ready = ready is not None and ready.status == "True"
@@ -139,9 +138,9 @@ class WirePod(msgspec.Struct):
             ready_since=(since if since is not None else meta.created()) if is_ready else None,
             unready_since=None if is_ready else since,
             deleted_at=meta.deletion_timestamp.timestamp() if meta.deletion_timestamp else None,
-            ips=() if finished else _pod_ips(status),
+            ips=() if status.phase in FINISHED_PHASES else _pod_ips(status),  # given to others by now
             node=sys.intern(spec.node_name or ""),
-            ports=() if finished else SHARED.ports(_named_ports(spec)),
+            ports=SHARED.ports(_named_ports(spec)),
             restarts=sum(c.restart_count or 0 for c in status.container_statuses or ()),
             candidate=_said(meta, contract.CANDIDATE),
             priority=_said(meta, contract.PRIORITY),

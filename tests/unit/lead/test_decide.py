@@ -88,6 +88,19 @@ def test_a_leader_without_the_named_port_is_left() -> None:
     assert (desired.leader.pod.name, desired.reason) == ("web-1", Reason.PORT_UNRESOLVED)
 
 
+def test_that_all_pods_have_finished_is_no_fault_of_a_port() -> None:
+    source = service(ports=[{"port": 80, "targetPort": "http"}])
+    done = pod(
+        "web-0", phase="Failed", containers=[{"name": "c", "ports": [{"name": "http", "containerPort": 81}]}]
+    )
+    desired = serve(snapshot(done, led=done, source=source))
+    assert (desired.reason, desired.routing, desired.unresolved) == (
+        Reason.FINISHED,
+        Routing.NO_READY_PODS,
+        None,
+    )
+
+
 def test_a_lost_leader_without_successor_is_withdrawn() -> None:
     desired = serve(snapshot(pod("web-0", ready=False), led=LED, epoch=4))
     assert (desired.leader, desired.reason, desired.routing) == (

@@ -184,9 +184,9 @@ def _decode_or_refuse(kind: Any, body: bytes) -> None:
 # --- what is kept -------------------------------------------------------------------------------------------
 
 
-def test_a_finished_pod_has_no_address_and_no_ports() -> None:
+def test_a_finished_pod_has_no_address_but_what_it_declared() -> None:
     view = pod(phase="Succeeded", containers=[{"ports": [{"name": "http", "containerPort": 80}]}])
-    assert (view.ips, view.ports) == ((), ())
+    assert (view.ips, view.ports) == ((), (PortName("http", "TCP", 80),))
 
 
 def test_ports_come_in_the_order_in_which_they_resolve() -> None:
