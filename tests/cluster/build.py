@@ -52,8 +52,9 @@ class Program(NamedTuple):
 
 PROMETHEUS = "github.com/prometheus/prometheus"
 HELM = "helm.sh/helm/v4"
+KUBE_SCORE = "github.com/zegl/kube-score"
 # The package whose version a kit of one module is called by.
-KITS = {"promtool": PROMETHEUS, "helm": HELM}
+KITS = {"promtool": PROMETHEUS, "helm": HELM, "kube-score": KUBE_SCORE}
 
 
 PROGRAMS = {
@@ -66,6 +67,7 @@ PROGRAMS = {
         # Without the clients of all clouds, which find targets there: half the time to build.
         Program("promtool", "promtool", f"{PROMETHEUS}/cmd/promtool", "promtool", "remove_all_sd"),
         Program("helm", "helm", f"{HELM}/cmd/helm", "helm"),
+        Program("kube-score", "kube-score", f"{KUBE_SCORE}/cmd/kube-score", "kube-score"),
     )
 }
 

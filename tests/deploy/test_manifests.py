@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,38 @@ def test_the_rules_are_clean_for_promtool(helm: Helm, built: Callable[[str], Pat
         command = [str(built("promtool")), "check", "rules", str(tmp_path / "rules.yaml")]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What kube-score asks for and does not get, and why.
+NO_SCORE = {
+    # A tag is a version and never moves, and Always would tie each start to the registry.
+    "container-image-pull-policy",
+    # The root is read-only, and there is no volume to write to.
+    "container-ephemeral-storage-request-and-limit",
+    # topologySpreadConstraints spread the pods, and do not stop the second one where there is one node.
+    "deployment-has-host-podantiaffinity",
+}
+NO_SCORE_ONCE = {"zen-lead-test": "pod-networkpolicy"}  # lives for a second, and asks zenlead alone
+
+
+def test_the_objects_are_clean_for_kube_score(
+    helm: Helm, built: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A limit of processor time is not asked for: a throttled controller is a slow failover."""
+    on = "--set=networkPolicy.enabled=true,uninstallPolicy=clean"
+    (tmp_path / "rendered.yaml").write_text(helm.text(on))
+    command = [str(built("kube-score")), "score", str(tmp_path / "rendered.yaml"), "--output-format=json"]
+    command += ["--kubernetes-version=v1.37", "--ignore-container-cpu-limit"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    complaints = {
+        (check["check"]["id"], judged["object_meta"]["name"])
+        for judged in json.loads(done.stdout)
+        for check in judged["checks"]
+        if not check["skipped"] and check["grade"] < 10
+    }
+    assert {check for check, _ in complaints} >= NO_SCORE, "an exception that nothing needs"
+    rest = {(name, check) for check, name in complaints if check not in NO_SCORE}
+    assert rest == set(NO_SCORE_ONCE.items())
 
 
 def test_what_is_generated_is_as_generated(generate: Any, built: Callable[[str], Path]) -> None:
