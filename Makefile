@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+# Most of the time of the cluster tests is waiting. Each of the two halves has a control plane of its own.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 ROUNDS ?=
 ARGS ?=
 IMAGE ?= zenlead:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' zenlead/__init__.py)
@@ -28,11 +30,11 @@ run: $(VENV)/.installed-run ## Run zenlead against the cluster of your kubeconfi
 
 .PHONY: test
 test: $(VENV)/.installed-test build-controlplane ## Run all tests, those on a real API server too
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-test ## Run all tests but those that need a real API server
-	$(PY) -m pytest -m "not cluster" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not cluster" $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.installed-lint ## Check style, types and the Dockerfile
@@ -44,6 +46,14 @@ lint: $(VENV)/.installed-lint ## Check style, types and the Dockerfile
 .PHONY: bench
 bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real API server (BENCH_ARGS="--services 1000")
 	@$(PY) -m benchmarks $(BENCH_ARGS) $(ARGS)
+
+.PHONY: check-prometheus
+check-prometheus: $(VENV)/.installed-test build-controlplane ## Let a real Prometheus scrape a real run and answer every query
+	@if ! command -v "$${PROMETHEUS:-prometheus}" >/dev/null; then \
+	  echo "check-prometheus needs the program prometheus: apt-get install prometheus, or PROMETHEUS=/path/to/it" >&2; \
+	  exit 1; \
+	fi
+	$(PY) -m pytest -s tests/cluster/real_prometheus.py $(ARGS)
 
 .PHONY: dist
 dist: $(VENV)/.installed-test ## Build the wheel and the sdist into dist/

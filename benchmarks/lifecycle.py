@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 CREATE_TIMEOUT_S = 600.0
 SETTLE_S = 3.0  # after the last write, before memory is read: buffers are back by then
-SMALL_SERVICES, SMALL_PODS_EACH = 10, 5  # the small cluster of the memory figures: 50 pods
+SMALL = ((10, 5), (200, 3))  # the small clusters of the memory figures: Services, and pods of each
 
 
-async def small(arena: Arena) -> dict[str, Any]:
-    """Memory and start with 50 pods, all of them led; the namespace is emptied again."""
-    group = Group(arena.client, "bench-small", SMALL_SERVICES, SMALL_PODS_EACH, opted_in=True)
+async def small(arena: Arena, services: int, pods_each: int) -> dict[str, Any]:
+    """Memory and start with few pods, all of them led; the namespace is emptied again."""
+    group = Group(arena.client, f"bench-small-{services}", services, pods_each, opted_in=True)
     await group.open()
     await group.fill()
     _, first = await _until_led(arena, group)
@@ -39,10 +39,9 @@ async def small(arena: Arena) -> dict[str, Any]:
         again.close()
     await group.remove()
     await arena.settled()
-    pods = SMALL_SERVICES * SMALL_PODS_EACH
     return {
-        "services": SMALL_SERVICES,
-        "pods": pods,
+        "services": services,
+        "pods": services * pods_each,
         "ready_s": again.ready_at - again.started,
         **used,
     }

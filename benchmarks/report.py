@@ -11,6 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks import bars, plots
+from benchmarks.bars import ratio
+
 LIBRARIES = ("aiohttp", "kubernetes-asyncio", "msgspec")
 
 
@@ -41,19 +44,40 @@ def _version(name: str) -> str:
         return "-"
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The whole report."""
-    parts = [_head(results)]
+def markdown(
+    results: dict[str, Any],
+    *,
+    baseline: dict[str, Any] | None = None,
+    pictures: list[tuple[str, str]] | None = None,
+) -> str:
+    """The whole report. ``baseline``: the results of an earlier run; ``pictures``: titles and file names."""
     scenarios = results["scenarios"]
+    parts = [_head(results), _figures(scenarios, baseline)]
     parts += [_RENDER[name](scenarios[name], results) for name in _RENDER if name in scenarios]
-    return "\n\n".join(parts) + "\n"
+    parts += [f"Left out: {name}, {why}." for name, why in scenarios.get("left_out", {}).items()]
+    if pictures is not None:
+        parts += [f"![{title}]({name})" for title, name in pictures] or [plots.MISSING]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figures(scenarios: dict[str, Any], baseline: dict[str, Any] | None) -> str:
+    """What was promised, and whether it was kept."""
+    rows = bars.rows(scenarios, None if baseline is None else baseline["scenarios"])
+    if not rows:
+        return ""
+    header = ["figure", "now", "bar", ""]
+    if baseline is None:
+        return _table(header, rows)
+    where = _head(baseline)
+    return f"{_table([*header, 'baseline', 'now / baseline'], rows)}\n\nBaseline: {where}"
 
 
 def _head(results: dict[str, Any]) -> str:
     where, told = results["machine"], results["arguments"]
     libraries = ", ".join(f"{name} {version}" for name, version in where["libraries"].items())
     return (
-        f"{told['services']} Services x {told['pods_each']} pods for each side; "
+        f"{told['services']} Services x {told['pods_each']} pods for each side, "
+        f"{told.get('rounds', 1)} round(s); "
         f"{where['cores']} cores of {where['cpu']}, load {where['load_before']:.1f} before and "
         f"{where['load_after']:.1f} after; Kubernetes {results['kubernetes']}, Python {where['python']}, "
         f"{libraries}; seed {told['seed']}"
@@ -63,10 +87,6 @@ def _head(results: dict[str, Any]) -> str:
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
-
-
-def _ratio(value: float, base: float) -> str:
-    return f"{value / base:.2f}" if base else "-"
 
 
 def _single(result: dict[str, Any], _: dict[str, Any]) -> str:
@@ -82,8 +102,8 @@ def _single(result: dict[str, Any], _: dict[str, Any]) -> str:
                     f"{ours[name]:.1f}",
                     f"{native:.1f}" if native else "-",
                     f"{floor:.1f}" if floor else "-",
-                    _ratio(ours[name], native),
-                    _ratio(ours[name], floor),
+                    ratio(ours[name], native),
+                    ratio(ours[name], floor),
                 ]
             )
     header = ["one failover, ms", "zenlead", "native", "floor", "zenlead / native", "zenlead / floor"]
@@ -109,7 +129,7 @@ def _storm(result: dict[str, Any], results: dict[str, Any]) -> str:
     for key, title in titles.items():
         ours, native, floor = (median.get(name, {}).get(key, 0.0) for name in ("zenlead", "native", "floor"))
         told = [f"{value:.2f}" if value else "-" for value in (ours, native, floor)]
-        rows.append([title, *told, _ratio(ours, native), _ratio(ours, floor)])
+        rows.append([title, *told, ratio(ours, native), ratio(ours, floor)])
     header = [
         f"storm of {results['arguments']['services']}",
         "zenlead",
@@ -130,7 +150,7 @@ def _create(result: dict[str, Any], results: dict[str, Any]) -> str:
         ["half of them route, from the start of the process, s", f"{result['p50_s']:.2f}"],
         ["last write of any kind, s", f"{result['quiet_s']:.2f}"],
     ]
-    rows = [[*row, _ratio(float(row[1]), floor)] for row in rows]
+    rows = [[*row, ratio(float(row[1]), floor)] for row in rows]
     rows.append(["a bare client, the same two objects each, s", f"{floor:.2f}", "1"])
     header = [f"first creation of {results['arguments']['services']}", "", "/ bare client"]
     return f"{_table(header, rows)}\n\nWrites of zenlead: {_counts(result['writes'])}."
@@ -155,8 +175,95 @@ def _memory(result: list[dict[str, Any]], _: dict[str, Any]) -> str:
     return _table(["memory of zenlead", "Services", "pods", "RSS, MB", "peak, MB"], rows)
 
 
-def _small(result: dict[str, Any], _: dict[str, Any]) -> str:
-    return f"With {result['pods']} pods zenlead is ready {result['ready_s']:.2f} s after its start."
+def _small(result: list[dict[str, Any]], _: dict[str, Any]) -> str:
+    told = [f"With {m['pods']} pods zenlead is ready {m['ready_s']:.2f} s after its start." for m in result]
+    return " ".join(told)
+
+
+def _noise(result: dict[str, Any], _: dict[str, Any]) -> str:
+    real = result["real"]
+    return (
+        f"A pod update that changes nothing costs {real['cpu_us']:.0f} us of processor time "
+        f"({real['events']} of them, {real['per_s']:.0f} a second); a second in which nothing happens "
+        f"{real['idle_cpu_ms_per_s']:.1f} ms."
+    )
+
+
+def _paces(result: list[dict[str, Any]], _: dict[str, Any]) -> str:
+    rows = [
+        [
+            m["whose"],
+            f"{m['pace_per_s']} a second" if m["pace_per_s"] else "as fast as it goes",
+            f"{m['cpu_us']:.0f}",
+        ]
+        for m in result
+    ]
+    return _table(["noise", "pace", "CPU us of each"], rows)
+
+
+def _sizes(result: list[dict[str, Any]], _: dict[str, Any]) -> str:
+    rows = [
+        [
+            m["title"],
+            f"{m['services']} / {m['pods']}",
+            f"{m['reconcile_p95_ms']:.0f}",
+            f"{m['hit_rate']:.1%}",
+            f"{m['rss_mb']:.1f}",
+            f"{m['peak_mb']:.1f}",
+        ]
+        for m in result
+    ]
+    header = ["cluster", "Services / pods", "pass, P95, ms", "cache hit rate", "RSS, MB", "peak, MB"]
+    return _table(header, rows)
+
+
+def _scale(result: list[dict[str, Any]], _: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{m['services']} / {m['pods']}",
+            f"{m['ready_s']:.2f}",
+            f"{m['cpu_settled_s']:.2f}",
+            f"{m['loop']['longest_ms']:.1f} ({m['loop']['longest_at_work_ms']:.1f})",
+            f"{m['rss_mb']:.0f} ({m['peak_mb']:.0f})",
+            str(m["writes"]),
+            f"{m['failover_cpu_ms']:.2f}",
+            f"{m['failover_ms']['p50']:.1f}",
+        ]
+        for m in result
+    ]
+    header = [
+        "Services / pods",
+        "ready, s",
+        "CPU until settled, s",
+        "longest turn (at work), ms",
+        "RSS (peak), MB",
+        "writes",
+        "CPU of a failover, ms",
+        "event to write, p50, ms",
+    ]
+    return _table(header, rows)
+
+
+def _scrape(result: dict[str, Any], _: dict[str, Any]) -> str:
+    rows = [
+        [name, f"{m['sent_mb']:.2f}", f"{m['seconds']:.2f}", f"{m['stall_ms']:.1f} ({m['stall_cpu_ms']:.1f})"]
+        for name, m in result.items()
+    ]
+    return _table(["scrape of 1000 Services", "sent, MB", "s", "longest stall (at work), ms"], rows)
+
+
+def _dataplane(result: dict[str, Any], _: dict[str, Any]) -> str:
+    rows = [
+        [
+            *name.split("/"),
+            *(f"{m['client_ms'][key]:.0f}" for key in ("p50", "p90", "max")),
+            f"{m['soon']:.0%}",
+            f"{m['slice_ms']['p50']:.1f}",
+        ]
+        for name, m in result["by"].items()
+    ]
+    header = ["who", "source", "client, p50, ms", "p90", "max", "under 100 ms", "slice, p50, ms"]
+    return f"{_table(header, rows)}\n\n{result['samples']} failovers a row."
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -170,4 +277,10 @@ _RENDER: dict[str, Any] = {
     "restart": _restart,
     "small": _small,
     "memory": _memory,
+    "noise": _noise,
+    "paces": _paces,
+    "sizes": _sizes,
+    "scale": _scale,
+    "scrape": _scrape,
+    "dataplane": _dataplane,
 }

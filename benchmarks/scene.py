@@ -37,14 +37,22 @@ def _address() -> str:
 class Group:
     """``services`` of one namespace, each with ``pods_each`` pods that have an address and are ready.
 
-    ``opted_in``: True and False make source Services, None makes pods alone.
+    ``opted_in``: True and False make source Services (``headless`` ones if asked), None makes pods alone.
     """
 
     def __init__(
-        self, client: Client, namespace: str, services: int, pods_each: int, *, opted_in: bool | None
+        self,
+        client: Client,
+        namespace: str,
+        services: int,
+        pods_each: int,
+        *,
+        opted_in: bool | None,
+        headless: bool = False,
     ) -> None:
         self._client = client
         self._opted_in = opted_in
+        self._headless = headless
         self.namespace = namespace
         self.services = [f"web-{number:05d}" for number in range(services)]
         self.pods = {s: [f"{s}-{index}" for index in range(pods_each)] for s in self.services}
@@ -92,6 +100,7 @@ class Group:
             "spec": {
                 "selector": {"app": service},
                 "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+                **({"clusterIP": "None"} if self._headless else {}),
             },
         }
         await self._client.send("POST", SERVICES.path(self.namespace), encode(body))

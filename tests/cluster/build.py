@@ -54,7 +54,12 @@ PROMETHEUS = "github.com/prometheus/prometheus"
 HELM = "helm.sh/helm/v4"
 KUBE_SCORE = "github.com/zegl/kube-score"
 # The package whose version a kit of one module is called by.
-KITS = {"promtool": PROMETHEUS, "helm": HELM, "kube-score": KUBE_SCORE}
+KITS = {
+    "promtool": PROMETHEUS,
+    "helm": HELM,
+    "kube-score": KUBE_SCORE,
+    "kubeproxy": "k8s.io/kubernetes",
+}
 
 
 PROGRAMS = {
@@ -68,8 +73,12 @@ PROGRAMS = {
         Program("promtool", "promtool", f"{PROMETHEUS}/cmd/promtool", "promtool", "remove_all_sd"),
         Program("helm", "helm", f"{HELM}/cmd/helm", "helm"),
         Program("kube-score", "kube-score", f"{KUBE_SCORE}/cmd/kube-score", "kube-score"),
+        Program("kube-proxy", "kubeproxy", "k8s.io/kubernetes/cmd/kube-proxy", "kubeproxy"),
     )
 }
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
+# What the tests need, and what is built when nobody says what; kube-proxy is for benchmarks alone.
+USUAL = tuple(name for name, program in PROGRAMS.items() if program.kit != "kubeproxy")
 
 
 class BuildError(Exception):
@@ -113,7 +122,7 @@ def _path(name: str) -> Path:
     return cache_dir(PROGRAMS[name].kit) / name
 
 
-def missing(names: Sequence[str] = tuple(PROGRAMS)) -> list[str]:
+def missing(names: Sequence[str] = USUAL) -> list[str]:
     """Which of the programs are not built yet."""
     return [name for name in names if not _path(name).is_file()]
 
@@ -201,9 +210,9 @@ def _environment(go: str) -> dict[str, str]:
 
 def _ldflags(program: Program) -> str:
     flags = ["-s", "-w"]
-    if program.module == "kubernetes":
+    if program.module in ("kubernetes", "kubeproxy"):
         # Without these the server answers /version with v0.0.0, and clients judge skew by it.
-        version = kubernetes_version()
+        version = required_version(program.module, "k8s.io/kubernetes")
         major, minor, *_ = _numbers(version)
         stamp = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
@@ -287,7 +296,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def build(names: Sequence[str] = tuple(PROGRAMS)) -> Mapping[str, Path]:
+def build(names: Sequence[str] = USUAL) -> Mapping[str, Path]:
     """Builds what is missing and returns the paths; at once when nothing is. Raises BuildError."""
     if missing(names):
         with _locked(cache_root() / "lock"):
@@ -314,7 +323,7 @@ def _build(go: str, program: Program) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build a real control plane into the user's cache.")
-    parser.add_argument("programs", nargs="*", metavar="program", help=f"default: {' '.join(PROGRAMS)}")
+    parser.add_argument("programs", nargs="*", metavar="program", help=f"default: {' '.join(USUAL)}")
     parser.add_argument("--print-dir", action="store_true", help="only print the cache folder")
     arguments = parser.parse_args()
     if arguments.print_dir:
@@ -325,7 +334,7 @@ def main() -> int:
         parser.error(f"unknown program {unknown[0]}; choose from {', '.join(PROGRAMS)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        build(arguments.programs or tuple(PROGRAMS))
+        build(arguments.programs or USUAL)
     except BuildError as error:
         print(f"control plane: {error}", file=sys.stderr)
         return 1

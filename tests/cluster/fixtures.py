@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import uuid
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from zenlead.kube.api import HttpApi
 
 HERE = Path(__file__).resolve().parent
+CLUSTER_GROUPS = 2
 BUILT = {"controlplane", "built"}  # fixtures that need a program of build.py
 LOGS = pytest.StashKey[list[Path]]()  # shown when the test fails
 
@@ -35,6 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not BUILT.isdisjoint(getattr(item, "fixturenames", ())) or item.path.is_relative_to(HERE):
             item.add_marker("cluster")
+            # Each worker of pytest-xdist that runs any of them starts a control plane of its own, so they are
+            # in as few groups as there are cores on a small machine, and a file is never torn apart.
+            part = zlib.crc32(item.path.name.encode()) % CLUSTER_GROUPS
+            item.add_marker(pytest.mark.xdist_group(f"cluster-{part}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -56,12 +56,14 @@ class ZenleadProcess:
         log: Path,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        *,
+        module: str = "zenlead",  # or one that runs it, and something beside it
     ) -> None:
         self.log = log
         metrics, health = free_port(), free_port()
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
         self.health_url = f"http://127.0.0.1:{health}"
-        command = [sys.executable, "-m", "zenlead", "run"]
+        command = [sys.executable, "-m", module, "run"]
         command += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         command += [
             f"--metrics-bind-address=127.0.0.1:{metrics}",
@@ -96,18 +98,23 @@ class ZenleadProcess:
         """Its log lines, decoded; what is no JSON object is left out."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
-    async def http(self, url: str) -> tuple[int, str]:
+    async def http(
+        self, url: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = PROBE_TIMEOUT_S
+    ) -> tuple[int, str]:
         """Status and body of a GET; status 0 when nobody answers."""
-        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                session.get(url) as response,
+            ):
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return 0, ""
 
-    async def metrics(self) -> dict[str, float]:
+    async def metrics(self, timeout_s: float = PROBE_TIMEOUT_S) -> dict[str, float]:
         """The samples of /metrics: ``name{label="value"}``, labels by the alphabet, to its value."""
-        status, text = await self.http(self.metrics_url)
+        status, text = await self.http(self.metrics_url, timeout_s=timeout_s)
         assert status == 200, f"/metrics answered {status}"
         samples = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
         return {_ordered(name): float(value) for name, _, value in samples}

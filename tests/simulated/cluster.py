@@ -76,7 +76,6 @@ class Cluster:
             self._parameters,
             wall=self.wall,
             notify=self.facts.append,
-            span=lambda name, attributes: contextlib.nullcontext(),
         )
         self._task = asyncio.create_task(self.controller.run())
 

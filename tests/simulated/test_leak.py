@@ -6,7 +6,6 @@ Names, namespaces, labels, addresses and nodes are new each time, so nothing can
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 from typing import Any
@@ -49,7 +48,6 @@ class Churn:
             Parameters(identity="zenlead-0", lease_namespace="default", qps=0.0),
             wall=self.wall,
             notify=self._hear,
-            span=lambda name, attributes: contextlib.nullcontext(),
         )
         self.metrics = Metrics(
             build=Build(version="0", commit="", build_date=""),
@@ -146,7 +144,7 @@ async def test_a_hundred_thousand_lives_leave_nothing_behind() -> None:
     size, held, series = sizes(churn), blocks(), churn.series()
     await churn.services(SERVICES_COUNT)
     assert churn.controller.recorder._recent, "nothing was told"
-    assert all(len(table) <= Shared.LIMIT for table in (SHARED._labels, SHARED._ports))
+    assert all(len(table) <= Shared.LIMIT for table in (SHARED._labels, SHARED._values))
     assert len(churn.controller.recorder._recent) <= RECENT_LIMIT
     await churn.pods(PODS_COUNT)
     await churn.rest()

@@ -13,7 +13,7 @@ from zenlead.controller.facts import LeaderMoved, ServiceState
 from zenlead.controller.run import gauged, ready_checks
 from zenlead.controller.scope import HYSTERESIS, LINGER_S, NARROW_LIMIT
 from zenlead.kube.errors import ApiError, Forbidden, Unreachable
-from zenlead.kube.informer import SLICE
+from zenlead.kube.intake import PIECE
 from zenlead.kube.resources import ENDPOINT_SLICES, EVENTS, PODS, SERVICES
 from zenlead.kube.watch import PAGE_SIZE
 
@@ -157,7 +157,7 @@ async def test_who_opts_in_is_judged_by_all_of_its_pods_though_an_index_was_made
         await populate(cluster, range(2))
         await cluster.namespace("t2")
         await cluster.service("t2", "zz", enabled=False)
-        for app in ["noise"] * (SLICE + 100) + ["zz"] * 2:
+        for app in ["noise"] * (PIECE + 100) + ["zz"] * 2:
             await cluster.pod("t2", app)
         await cluster.start()
         await cluster.settles(SETTLES_S)

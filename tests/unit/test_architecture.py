@@ -42,6 +42,7 @@ LAWS: dict[str, frozenset[str]] = {
     "cli": frozenset(
         {
             "zenlead.build",
+            "zenlead.reading",
             "zenlead.settings",
             "zenlead.knobs",
             "zenlead.kube.errors",

@@ -113,7 +113,7 @@ def test_flags_as_go_and_as_unix_write_them(
         ),
         (["--metrics"], "unknown flag --metrics; did you mean --"),  # no abbreviations
         (["--qps"], "--qps needs a value, such as --qps=50"),
-        (["--kubeconfig"], "--kubeconfig needs a value, such as --kubeconfig=KUBECONFIG"),
+        (["--kubeconfig"], "--kubeconfig needs a value, such as --kubeconfig=PATH"),
         (["--leader-elect", "false"], "--leader-elect false: write --leader-elect=false"),
         (["--leader-elect="], "--leader-elect: '' (flag): not a boolean; allowed: true or false"),
         (["--qps=x"], "--qps: 'x' (flag): not allowed; allowed: a number from 0"),
@@ -268,6 +268,7 @@ def test_demo(monkeypatch: pytest.MonkeyPatch, argv: list[str], rounds: int | No
     module: Any = ModuleType("zenlead.sandbox.demo")
     module.main = lambda args: seen.append(args) or 3
     monkeypatch.setitem(sys.modules, "zenlead.sandbox.demo", module)
+    monkeypatch.setenv("ZEN_LEAD_QPS", "x")  # no business of a command without settings
     assert main(argv) == 3
     assert (seen[0].rounds, seen[0].hold) == (rounds, hold)
 

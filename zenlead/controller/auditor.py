@@ -10,10 +10,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from zenlead.controller.facts import InvariantBroken, RoutingSeen
+from zenlead.kube.intake import pieces
 from zenlead.lead import contract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from zenlead.controller.caches import Caches
     from zenlead.kube.store import Change
@@ -48,12 +49,13 @@ class Auditor:
         for key in moved:
             self._look(key)
 
-    def survey(self) -> None:
-        """Look at every Service, knowing nothing of before."""
+    def survey(self) -> Iterator[None]:
+        """Look at every Service, knowing nothing of before; some of them with each step."""
         self._broken.clear()
-        everything = self._caches.keys()
-        for key in everything:
-            self._look(key)
+        for piece in pieces(self._caches.keys()):
+            for key in piece:
+                self._look(key)
+            yield
 
     def _look(self, key: Key) -> None:
         slices = self._caches.slices.by("managed", key)

@@ -6,8 +6,9 @@ Rule: a snapshot is taken without a wait in between, so that it shows one moment
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable  # noqa: TC003 - part of the index functions' type
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -101,9 +102,11 @@ class Caches:
 
     def keys(self) -> set[Key]:
         """Every Service that may need something: all sources, and whatever of ours names a source."""
-        sources = {view.key for view in self.services if is_source(view)}
-        owned = (key for view in (*self.services, *self.slices) for key in _for_source(view))
-        return sources.union(owned)
+        return self.services.keys_in("sources").union(self._named_by_ours())
+
+    def _named_by_ours(self) -> Iterable[Key]:
+        owned = (self.services.values_of("managed"), self.slices.values_of("managed"))
+        return cast("Iterable[Key]", itertools.chain(*owned))
 
     def untouched(self) -> bool:
         """Whether nobody has done our work here before: no slice is owned by a leader Service."""

@@ -8,6 +8,7 @@ nothing is taken, and with it everything is looked at once; nothing is decided o
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import traceback
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import Presence
 from zenlead.controller.reconcile import Unsettled
+from zenlead.controller.seats import Seats
+from zenlead.controller.spans import Say, Span, untraced
 from zenlead.controller.storm import Storm
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
@@ -27,7 +30,7 @@ from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced, LaneWriter
 from zenlead.kube.supervise import alive, at_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from zenlead.controller.caches import Caches, Selectors
     from zenlead.controller.reconcile import Pass, Reconciler
@@ -43,6 +46,8 @@ OUTAGE_S = 5.0
 STRANGER_AGAIN_S = 10.0
 # What RBAC says of a missing permission; admission refuses single objects by 403, too, in other words.
 MISSING_RIGHT = re.compile(r'cannot \w+ resource "')
+TURN_S = 0.003  # of passes that do not wait, before others are heard
+LOOK_STEP = 250  # Services that are asked for in one go: a millisecond or two
 URGENT_TRIES = 3  # passes in a row that may fail in the urgent lane: some 0.4 s of backoff in all
 
 _MADE_AGAIN = frozenset({"error", "fenced", "preempted", "waiting"})  # results of passes
@@ -69,18 +74,22 @@ class Workers:
         *,
         wall: Callable[[], float],
         notify: Callable[[ControllerFact], None],
+        span: Span = untraced,
     ) -> None:
         self._rooms = rooms
         self._queue = queue
         self._wall = wall
         self._notify = notify
+        self._span = span
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
         self.presence = Presence()
+        self.seats = Seats()  # of the routine lane
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
         self._storm = Storm()
+        self._turn_began: float | None = None  # when the first pass of this turn of the loop had ended
         self._under_way = 0  # passes
         self._idle = asyncio.Event()  # set while there are none
         self._idle.set()
@@ -125,8 +134,15 @@ class Workers:
 
     def look_at(self, keys: Iterable[Key]) -> None:
         """Ask for passes over Services of which nobody knows what was missed."""
+        self._look_on(iter(keys))
+
+    def _look_on(self, rest: Iterator[Key]) -> None:
+        """Ask for some, and for the others once everybody else has had a turn: there may be ten thousand."""
         routed = self._rooms.caches.slices.values_of("managed")
-        self.enqueue({key: Lane.URGENT if key in routed else Lane.FRESH for key in keys})
+        some = list(itertools.islice(rest, LOOK_STEP))
+        self.enqueue({key: Lane.URGENT if key in routed else Lane.FRESH for key in some})
+        if len(some) == LOOK_STEP and self._leading.is_set():
+            self._loop.call_soon(self._look_on, rest)
 
     def follow(self) -> None:
         """The Lease is not ours (any more)."""
@@ -147,6 +163,7 @@ class Workers:
     async def urgent(self) -> None:
         while (key := await self._take(Lane.URGENT)) is not None:
             await self._work(key, Lane.URGENT)
+            await self._turn()
 
     async def fresh(self) -> None:
         """Makes what is new at once, whatever the configured pace; but not at a server that fails."""
@@ -154,15 +171,17 @@ class Workers:
             if self._failing_since is None:
                 await self._rooms.lanes.try_credit()  # as long as there are any, it costs one like the rest
                 await self._work(key, Lane.FRESH)
+                await self._turn()
             else:
                 self._queue.add(key, Lane.ROUTINE)
                 self._queue.done(key)
 
-    async def routine(self) -> None:
+    async def routine(self, number: int = 0) -> None:
         holds_credit = False
         while True:
             at_rest()
             await self._leading.wait()
+            await self.seats.wait(number)
             if (calm_in_s := self._storm.calm_in_s(self._loop.time())) > 0:
                 await asyncio.sleep(calm_in_s)
                 continue
@@ -171,7 +190,26 @@ class Workers:
             key = await self._take(Lane.ROUTINE)
             if key is None:
                 return
+            if not self.seats.has(number):  # it went while this worker waited; another one takes the key
+                holds_credit = True
+                self._queue.add(key, Lane.ROUTINE)
+                self._queue.done(key)
+                continue
             holds_credit = await self._work(key, Lane.ROUTINE)
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """After a pass. One that finds nothing to write never waits, and ten thousand of them in a row would
+        let nobody else have the loop: after TURN_S all workers together leave it for one round."""
+        now = self._loop.time()
+        if self._turn_began is None:
+            self._turn_began = now
+            self._loop.call_soon(self._turned)
+        elif now - self._turn_began > TURN_S:
+            await asyncio.sleep(0)
+
+    def _turned(self) -> None:
+        self._turn_began = None
 
     async def _take(self, lane: Lane) -> Key | None:
         while True:
@@ -187,12 +225,20 @@ class Workers:
             self._queue.done(key)  # else the Lease went while this worker waited: it is another's key now
 
     async def _work(self, key: Key, lane: Lane) -> bool:
-        """One pass and what follows from it. Returns whether it wrote nothing."""
+        """One pass and what follows from it, told as a whole. Returns whether it wrote nothing."""
         started = self._loop.time()
         alive()
         self._under_way += 1
         self._idle.clear()
         since = self._asked.take(key, started)
+        ago_s = started - since.seen_at
+        where = {"namespace": key[0], "service": key[1], "lane": lane.label}
+        with self._span("reconcile", where, ago_s) as say:
+            with self._span("wait", {}, ago_s):
+                pass  # it is over
+            return await self._work_on(key, lane, since, started, say)
+
+    async def _work_on(self, key: Key, lane: Lane, since: Since, started: float, say: Say) -> bool:
         fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - since.asked_at)
         try:
             done = await self._pass(key, lane, since.seen_at)
@@ -222,7 +268,7 @@ class Workers:
         else:
             result = "requeue" if done.more else "success"
             fact = msgspec.structs.replace(fact, result=result, writes=done.writes)
-            if lane is Lane.URGENT and done.writes:
+            if lane is not Lane.ROUTINE and done.writes:
                 self._storm.note(self._loop.time())
             self._came_through(key, done)
             return done.writes == 0
@@ -232,6 +278,9 @@ class Workers:
                 self._idle.set()
             self._keep(key, since, fact)
             self._queue.done(key)
+            say("result", fact.result)
+            if fact.error:
+                say("error", fact.error)
             self._notify(msgspec.structs.replace(fact, seconds=self._loop.time() - started))
 
     async def _pass(self, key: Key, lane: Lane, seen_at: float) -> Pass:

@@ -45,8 +45,7 @@ LONGEST_RETRY_AFTER_S = (
     60.0  # what a server may ask for; a number gone wrong must not end the watching for ever
 )
 UNAUTHORIZED_LIMIT_S = 5.0  # credentials that are refused for this long, fresh ones included, are wrong
-SLICE = 500  # changes of one full list that are handed on before other tasks get their turn
-TURN_S = 0.02  # nor do they wait longer than this, however much each change makes its hearer do
+TURN_S = 0.004  # other tasks wait no longer than this, however much each change makes its hearer do
 
 
 class ListWatch(Protocol):
@@ -216,9 +215,8 @@ class Informer(Generic[V]):
                 case Remove(view=view, version=version):
                     await self._tell(self._intake.remove(view, version))
                 case Swap(views=views):
-                    changes = self._intake.replace(event)
-                    for start in range(0, len(changes), SLICE):
-                        for change in changes[start : start + SLICE]:
+                    for changes in self._intake.replace(event):
+                        for change in changes:
                             await self._tell(change)
                         await asyncio.sleep(0)
                     self._is_synced(len(views))

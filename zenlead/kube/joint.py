@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic
 
+from zenlead.kube.intake import pieces
 from zenlead.kube.store import Change, Key, Store, V, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from zenlead.kube.watchevents import Swap
 
@@ -54,9 +55,13 @@ class Joint(Generic[V]):
     def replace(
         self, namespace: str, fresh: dict[Key, V], unreadable: frozenset[Key], version: int
     ) -> list[Change[V]]:
-        """Swap in a full list of one namespace."""
+        """Swap in a full list of one namespace. Of one that was not known only ``on_known`` is told."""
         new = not self.knows(namespace)
         self._versions[namespace] = version
+        if new:
+            self._store.adopt(fresh, self._index, namespace)
+            self._on_known(namespace)
+            return []
         stale = [
             view.key
             for view in self._store.by(self._index, namespace)
@@ -64,8 +69,6 @@ class Joint(Generic[V]):
         ]
         found = [self._store.deleted(key) for key in stale]
         found += [self._store.apply(view) for view in fresh.values()]
-        if new:
-            self._on_known(namespace)
         return [change for change in found if change is not None]
 
     def _is_news(self, namespace: str, version: int) -> bool:
@@ -106,21 +109,25 @@ class Part(Generic[V]):
         self._at = version or self._at
         return self._joint.remove(view, version)
 
-    def replace(self, full: Swap[V]) -> list[Change[V]]:
+    def replace(self, full: Swap[V]) -> Iterator[list[Change[V]]]:
         """A list that is older than what another watch has brought says nothing new; but one that is older
-        than what this very watch has brought is of a server that was restored, and wins."""
+        than what this very watch has brought is of a server that was restored, and wins. Each namespace is
+        swapped in at once."""
         restored = 0 < full.version < self._at
         lists: dict[str, dict[Key, V]] = {namespace: {} for namespace in self.covers}
-        for view in full.views:
-            if (fresh := lists.get(view.key[0])) is not None:
-                fresh[view.key] = view
-        changes: list[Change[V]] = []
+        for piece in pieces(full.views):
+            for view in piece:
+                key = view.key
+                if (fresh := lists.get(key[0])) is not None:
+                    fresh[key] = view
+            yield []
         for namespace, fresh in lists.items():
+            if namespace not in self.covers:  # nobody has needed it since
+                continue
             if restored or not 0 < full.version < self._joint.version(namespace):
-                changes += self._joint.replace(namespace, fresh, full.unreadable, full.version)
+                yield self._joint.replace(namespace, fresh, full.unreadable, full.version)
         self._at = full.version
         self.listed = True
-        return changes
 
     def reached(self, version: str) -> None:
         self._at = number(version) or self._at

@@ -56,7 +56,8 @@ class Store(Generic[V]):
     def __init__(self, indexes: Mapping[str, Callable[[V], Iterable[Hashable]]] | None = None) -> None:
         self._views: dict[Key, V] = {}
         self._functions = dict(indexes or {})
-        self._indexes: dict[str, dict[Hashable, dict[Key, None]]] = {name: {} for name in self._functions}
+        # Under most values there is one object, and a table of one entry would be larger than many a view.
+        self._indexes: dict[str, dict[Hashable, Key | dict[Key, None]]] = {n: {} for n in self._functions}
         # Keys whose stored state came from our own write, with the count of writes at that time: a list that
         # was asked for before the write does not know of it. Emptied by every full list and by the watch.
         self._own: dict[Key, int] = {}
@@ -78,7 +79,17 @@ class Store(Generic[V]):
 
     def by(self, index: str, value: Hashable) -> list[V]:
         """The views under ``value`` in the index, in no particular order."""
-        return [self._views[key] for key in self._indexes[index].get(value, ())]
+        found = self._indexes[index].get(value)
+        if found is None:
+            return []
+        return [self._views[key] for key in found] if isinstance(found, dict) else [self._views[found]]
+
+    def keys_in(self, index: str) -> set[Key]:
+        """The keys of all views that the index has under any value."""
+        keys: set[Key] = set()
+        for found in self._indexes[index].values():
+            keys.update(found if isinstance(found, dict) else (found,))
+        return keys
 
     def values_of(self, index: str) -> Collection[Hashable]:
         """All values under which the index has views; a live set."""
@@ -117,6 +128,21 @@ class Store(Generic[V]):
         old = self._views.get(key)
         return None if old is None else self._say(self._drop(old))
 
+    def put(self, views: Iterable[V]) -> list[Change[V]]:
+        """Take views of a first full list, whatever their versions, while nobody decides on them yet."""
+        changes = [change for view in views if (change := self._put(self._views.get(view.key), view))]
+        self.heard(changes)
+        return changes
+
+    def adopt(self, fresh: Mapping[Key, V], index: str, value: Hashable) -> None:
+        """Take over views of which none is known, at the speed of one assignment, and tell nobody.
+
+        All are found under ``value`` in ``index``, and there is no other index.
+        """
+        self._views.update(fresh)
+        if fresh:
+            self._indexes[index][value] = dict.fromkeys(fresh)
+
     def replace(
         self,
         views: Iterable[V],
@@ -124,19 +150,23 @@ class Store(Generic[V]):
         mark: int,
         scope: str | None = None,
         unreadable: frozenset[Key] = frozenset(),
+        listed: Collection[Key] | None = None,
     ) -> list[Change[V]]:
         """Swap in a full list that was asked for at ``mark``, of one namespace (``scope``) or of all.
 
         A full list wins over any version (an API server can be restored to an older state), but not over a
         write of ours that it cannot know. ``unreadable`` objects are in the list too; they stay as they are.
+        ``listed``: the keys of the whole list, where ``views`` are only those that differ from what is here.
         """
         fresh = {view.key: view for view in views}
+        if listed is None:
+            listed = fresh.keys()
         kept = {key for key, write in self._own.items() if write > mark} | unreadable
         changes: list[Change[V]] = []
         stale = [
             old
             for key, old in self._views.items()
-            if key not in fresh and key not in kept and scope in (None, key[0])
+            if key not in listed and key not in kept and scope in (None, key[0])
         ]
         changes += [self._drop(old) for old in stale]
         for key, view in fresh.items():
@@ -159,27 +189,34 @@ class Store(Generic[V]):
     def _put(self, old: V | None, view: V) -> Change[V] | None:
         if old == view:
             return None
-        self._views[view.key] = view
-        self._reindex(old, view)
+        key = view.key  # one object for all tables: of a hundred thousand pods that is some megabytes
+        self._views[key] = view
+        self._reindex(key, old, view)
         return Change(old, view)
 
     def _drop(self, old: V) -> Change[V]:
-        del self._views[old.key]
-        self._reindex(old, None)
+        key = old.key
+        del self._views[key]
+        self._reindex(key, old, None)
         return Change(old, None)
 
-    def _reindex(self, old: V | None, new: V | None) -> None:
+    def _reindex(self, key: Key, old: V | None, new: V | None) -> None:
         for name, function in self._functions.items():
             index = self._indexes[name]
             before = set(function(old)) if old is not None else set()
             after = set(function(new)) if new is not None else set()
             for value in before - after:
                 keys = index[value]
-                del keys[old.key]  # type: ignore[union-attr]  # a value before means there was an old view
-                if not keys:
+                if isinstance(keys, dict):
+                    del keys[key]
+                if not isinstance(keys, dict) or not keys:
                     del index[value]
             for value in after - before:
-                index.setdefault(value, {})[new.key] = None  # type: ignore[union-attr]  # likewise for new
+                keys = index.setdefault(value, key)
+                if isinstance(keys, dict):
+                    keys[key] = None
+                elif keys is not key:
+                    index[value] = {keys: None, key: None}
 
 
 def _older(view: object, than: object) -> bool:

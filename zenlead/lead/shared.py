@@ -1,20 +1,22 @@
 """What many views have in common, held once.
 
-Knows label sets and port lists. Refuses to know whose they are. Rule: bounded, and never wrong when emptied.
+Knows label sets, port lists and words. Refuses to know whose they are. Rule: bounded, and never wrong when
+emptied.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TypeVar
 
 from zenlead.lead.views import NO_LABELS, Labels
 
-if TYPE_CHECKING:
-    from zenlead.lead.views import PortName
+T = TypeVar("T", bound=Hashable)
 
 
 class Shared:
-    """One object per distinct label set and port list: the pods of one ReplicaSet share them.
+    """One object per distinct label set, port list or word: the pods of one ReplicaSet share them, and so do
+    most Services of a cluster.
 
     Bounded: at its limit the table is dropped whole. Views keep what they hold; sharing just starts anew.
     """
@@ -23,7 +25,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._labels: dict[tuple[tuple[str, str], ...], Labels] = {}
-        self._ports: dict[tuple[PortName, ...], tuple[PortName, ...]] = {}
+        self._values: dict[Hashable, Hashable] = {}
 
     def labels(self, labels: Labels | None) -> Labels:
         if not labels:
@@ -36,10 +38,11 @@ class Shared:
             known = self._labels[key] = labels
         return known
 
-    def ports(self, ports: tuple[PortName, ...]) -> tuple[PortName, ...]:
-        if len(self._ports) >= self.LIMIT:
-            self._ports.clear()
-        return self._ports.setdefault(ports, ports)
+    def one(self, value: T) -> T:
+        """The value that is equal to this one and that others hold already."""
+        if len(self._values) >= self.LIMIT:
+            self._values.clear()
+        return self._values.setdefault(value, value)  # type: ignore[return-value]  # equal, so of its type
 
 
 SHARED = Shared()

@@ -62,7 +62,7 @@ class WireMeta(msgspec.Struct, rename="camel"):
     def owner(self) -> Owner | None:
         for reference in self.owner_references or ():
             if reference.controller:
-                return Owner(reference.kind or "", reference.name or "", reference.uid or "")
+                return Owner(sys.intern(reference.kind or ""), reference.name or "", reference.uid or "")
         return None
 
 
@@ -140,7 +140,7 @@ class WirePod(msgspec.Struct):
             deleted_at=meta.deletion_timestamp.timestamp() if meta.deletion_timestamp else None,
             ips=() if status.phase in FINISHED_PHASES else _pod_ips(status),  # given to others by now
             node=sys.intern(spec.node_name or ""),
-            ports=SHARED.ports(_named_ports(spec)),
+            ports=SHARED.one(_named_ports(spec)),
             restarts=sum(c.restart_count or 0 for c in status.container_statuses or ()),
             candidate=_said(meta, contract.CANDIDATE),
             priority=_said(meta, contract.PRIORITY),
@@ -215,24 +215,34 @@ class WireService(msgspec.Struct):
             uid=meta.uid,
             resource_version=meta.resource_version if managed else "",
             labels=labels if managed else NO_LABELS,
-            annotations=annotations if managed else _ours(annotations),
+            annotations=_interned(annotations) if managed else _ours(annotations),
             owner=meta.owner(),
             created=meta.created(),
             terminating=meta.deletion_timestamp is not None,
             type=sys.intern(spec.type or "ClusterIP"),
             headless=spec.cluster_ip == "None",
             selector=spec.selector or NO_LABELS,
-            ports=tuple(port.view() for port in spec.ports or ()),
-            ip_families=tuple(sys.intern(family) for family in spec.ip_families or ()),
-            ip_family_policy=spec.ip_family_policy,
-            conditions=tuple(status.conditions or ()) if managed else (),
+            ports=SHARED.one(tuple(port.view() for port in spec.ports or ())),
+            ip_families=SHARED.one(tuple(spec.ip_families or ())),
+            ip_family_policy=SHARED.one(spec.ip_family_policy),
+            conditions=tuple(map(_condition, status.conditions or ())) if managed else (),
             copies=meta.copies() if managed else NO_COPIES,
         )
 
 
 def _ours(annotations: Labels) -> Labels:
     prefixes = (contract.PREFIX, contract.LEADER_PREFIX)
-    return {key: value for key, value in annotations.items() if key.startswith(prefixes)}
+    return SHARED.labels({key: value for key, value in annotations.items() if key.startswith(prefixes)})
+
+
+def _interned(annotations: Labels) -> Labels:
+    return {sys.intern(key): value for key, value in annotations.items()}
+
+
+def _condition(seen: Condition) -> Condition:
+    """The same, with the words that all such conditions share."""
+    words = {name: SHARED.one(getattr(seen, name)) for name in ("type", "status", "reason", "message")}
+    return msgspec.structs.replace(seen, **words)
 
 
 class _WireConditions(msgspec.Struct):
@@ -262,10 +272,10 @@ class _WireEndpoint(msgspec.Struct, rename="camel"):
             ready=conditions.ready,
             serving=conditions.serving,
             terminating=conditions.terminating,
-            node=self.node_name,
-            zone=self.zone,
-            target_kind=target.kind or "",
-            target_namespace=target.namespace or "",
+            node=SHARED.one(self.node_name),
+            zone=SHARED.one(self.zone),
+            target_kind=sys.intern(target.kind or ""),
+            target_namespace=sys.intern(target.namespace or ""),
             target_name=target.name or "",
             target_uid=target.uid or "",
         )
@@ -286,6 +296,9 @@ class WireSlice(msgspec.Struct, rename="camel"):
 
     def view(self) -> SliceView:
         meta = self.metadata
+        ports = tuple(
+            SlicePort(p.name or "", p.port, p.protocol or "TCP", p.app_protocol) for p in self.ports or ()
+        )
         return SliceView(
             namespace=sys.intern(meta.namespace or ""),
             name=meta.name,
@@ -293,11 +306,9 @@ class WireSlice(msgspec.Struct, rename="camel"):
             resource_version=meta.resource_version,
             labels=_only(meta.labels, SLICE_LABELS),
             annotations=_only(meta.annotations, SLICE_ANNOTATIONS),
-            address_type=self.address_type,
+            address_type=sys.intern(self.address_type),
             endpoints=tuple(endpoint.view() for endpoint in self.endpoints or ()),
-            ports=tuple(
-                SlicePort(p.name or "", p.port, p.protocol or "TCP", p.app_protocol) for p in self.ports or ()
-            ),
+            ports=SHARED.one(ports),
             owner=meta.owner(),
             terminating=meta.deletion_timestamp is not None,
             copies=meta.copies(),

@@ -120,5 +120,5 @@ def test_who_begins_to_lead_looks_at_everything(watched: Watched) -> None:
     watched.caches.slices.heard = lambda _: None  # as while another replica leads
     watched.show(WEB_0, WEB_1)
     for _ in range(2):  # each term tells of what it found
-        watched.auditor.survey()
+        list(watched.auditor.survey())
         assert len(watched.broken()) == 1

@@ -15,7 +15,15 @@ from zenlead.controller.caches import PodsUnknown, Selectors
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import CATCH_UP_S
 from zenlead.controller.reconcile import Pass
-from zenlead.controller.workers import HASTEN_WITHIN_S, STRANGER_AGAIN_S, Rooms, Workers, places
+from zenlead.controller.workers import (
+    HASTEN_WITHIN_S,
+    LOOK_STEP,
+    STRANGER_AGAIN_S,
+    TURN_S,
+    Rooms,
+    Workers,
+    places,
+)
 from zenlead.kube.errors import Forbidden, Unreachable
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import URGENT_IN_FLIGHT, Fenced
@@ -436,12 +444,13 @@ async def test_at_a_server_that_fails_what_is_new_keeps_the_pace() -> None:
         assert 10 <= lanes.count("routine") <= 12
 
 
-async def test_in_a_storm_of_failovers_the_rest_waits_for_its_end() -> None:
+@pytest.mark.parametrize("lane", [URGENT, FRESH])
+async def test_in_a_storm_the_rest_waits_for_its_end(lane: Lane) -> None:
     s = shop(*[Pass(writes=1)] * 100)
     async with s.open():
         s.workers.lead()
         for number in range(40):
-            s.workers.enqueue({("t1", f"u{number}"): URGENT, ("t1", f"r{number}"): ROUTINE})
+            s.workers.enqueue({("t1", f"u{number}"): lane, ("t1", f"r{number}"): ROUTINE})
             await asyncio.sleep(0.05)
         routine = [at for at, _, lane in s.reconciler.passes if lane == "routine"]
         assert max(routine) < 1.0, "before it was one"
@@ -546,6 +555,47 @@ async def test_a_failover_from_the_queue_to_the_slice() -> None:
         await asyncio.sleep(30)
         assert scene.api.writes() == [("patch", "endpointslices"), ("patch", "services")]
         assert s.at_rest()
+
+
+async def test_routine_workers_come_and_go_while_they_work() -> None:
+    """No pass is interrupted, no key is lost, and never do more work than there are seats."""
+    s = shop()
+    s.reconciler.takes_s = 1.0
+    hired: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+
+        def hire(name: str, body: Any) -> None:
+            hired.append(name)
+            tasks.append(group.create_task(body()))
+
+        async def most_at_work() -> int:
+            s.reconciler.most_running = 0
+            s.workers.enqueue({("t1", f"s{number}"): ROUTINE for number in range(12)})
+            await asyncio.sleep(1.5)
+            return int(s.reconciler.most_running)
+
+        s.workers.lead()
+        s.workers.seats.set(2)
+        s.workers.seats.fill(hire, s.workers.routine)
+        assert hired == ["routine worker 0", "routine worker 1"]
+        assert await most_at_work() == 2
+        s.workers.seats.set(6)
+        assert hired[2:] == [f"routine worker {number}" for number in range(2, 6)]
+        await asyncio.sleep(30)
+        assert await most_at_work() == 6
+        await asyncio.sleep(30)
+        s.workers.seats.set(1)  # five of those that wait for a key have no seat any more
+        assert await most_at_work() == 1
+        s.workers.seats.set(3)
+        assert len(hired) == 6, "those that wait are as good as new ones"
+        await asyncio.sleep(30)
+        assert await most_at_work() == 3
+        await asyncio.sleep(30)
+        assert len(s.reconciler.passes) == 4 * 12
+        assert s.at_rest()
+        for task in tasks:
+            task.cancel()
 
 
 def test_the_lanes_have_their_places() -> None:
@@ -667,3 +717,43 @@ async def test_no_snapshot_is_taken_of_a_service_whose_pods_are_not_known() -> N
     assert scene.api.writes() == []
     await scene.patch_source(enabled=None)
     assert scene.caches.snapshot(WEB, None).pods == (), "who is out can be tidied up"
+
+
+class Instant(Scripted):
+    """Passes that take a millisecond and wait for nothing."""
+
+    async def reconcile(self, *_: Any, **__: Any) -> Pass:
+        loop: Any = asyncio.get_running_loop()
+        loop.jump(0.001)
+        self.passes.append((loop.time(), "", ""))
+        return Pass()
+
+
+async def test_passes_that_wait_for_nothing_leave_the_loop_to_others() -> None:
+    instant = Instant()
+    shop = Shop(await Scene().begin(), instant)
+    shop.workers.follow()
+    loop = asyncio.get_running_loop()
+    async with shop.open(urgent=4, routine=2):
+        shop.workers.lead()
+        await asyncio.sleep(1.0)
+        instant.passes.clear()
+        shop.workers.look_at([("t1", f"s{number}") for number in range(300)])
+        last, longest = loop.time(), 0.0
+        while len(instant.passes) < 300:
+            await asyncio.sleep(0)
+            last, longest = loop.time(), max(longest, loop.time() - last)
+    assert longest < TURN_S + 0.001 * 8, "one pass of each worker, and what a turn may take"
+
+
+async def test_very_many_services_are_asked_for_bit_by_bit() -> None:
+    shop = Shop(await Scene().begin(), Scripted())
+    shop.workers.lead()
+    await asyncio.sleep(0)
+    before = shop.queue.due(FRESH)
+    shop.workers.look_at([("t1", f"s{number}") for number in range(2 * LOOK_STEP + 1)])
+    assert shop.queue.due(FRESH) == before + LOOK_STEP
+    await asyncio.sleep(0)
+    assert shop.queue.due(FRESH) == before + 2 * LOOK_STEP
+    await asyncio.sleep(0)
+    assert shop.queue.due(FRESH) == before + 2 * LOOK_STEP + 1
