@@ -72,7 +72,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def audited(built: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     """A control plane of its own, strict about owners, that runs Jobs too and tells who asked what."""
     from tests.cluster.controlplane import CONTROLLERS, ControlPlane
