@@ -45,9 +45,11 @@ class Site:
         """Helm on the release, while everything goes on."""
         return await asyncio.to_thread(self.helm.run, *arguments, f"--namespace={self.home.name}")
 
-    async def install(self, *arguments: str) -> None:
-        await self.run("install", NAME, str(CHART), *arguments)
+    async def install(self, *arguments: str) -> str:
+        """Returns what Helm tells whoever installs it, once all is rolled out."""
+        said = await self.run("install", NAME, str(CHART), *arguments)
         await self.rolled_out()
+        return said
 
     async def rolled_out(self) -> None:
         """Every replica is of the newest revision and ready, and none of the old ones is left."""

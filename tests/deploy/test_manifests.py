@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.deploy.helm import CHART, CI, ROOT, of_kind
+from tests.deploy.helm import CHART, CI, ROOT, container, of_kind
+from zenlead import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,6 +219,22 @@ def test_an_overlay_is_what_the_chart_renders(
     assert by_name(list(yaml.safe_load_all(text))) == by_name(
         [each for o in rendered if (each := generate.plain(o))]
     )
+    (tmp_path / "rendered.yaml").write_text(text)
+    server.takes(tmp_path / "rendered.yaml")
+
+
+def test_an_overlay_can_be_moved_and_given_an_image(server: Server, tmp_path: Path) -> None:
+    """As the page beside the manifests shows it."""
+    page = (MANIFESTS / "README.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    there = os.path.relpath(MANIFESTS / "overlays", tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(shown.replace("../zenlead/deploy/manifests/overlays", there))
+    text = server.plane.kubectl("kustomize", str(tmp_path))
+    objects = list(yaml.safe_load_all(text))
+    assert {o["metadata"]["namespace"] for o in objects} == {"team-a"}
+    assert {s["namespace"] for o in objects for s in o.get("subjects", [])} == {"team-a"}
+    assert container(objects)["image"] == f"registry.example.com/zenlead:{__version__}"
+    assert f"zenlead:{__version__}" in page
     (tmp_path / "rendered.yaml").write_text(text)
     server.takes(tmp_path / "rendered.yaml")
 
