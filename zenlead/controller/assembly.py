@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 from typing import TYPE_CHECKING, Any
 
 from zenlead.controller.apply import Listener
 from zenlead.controller.auditor import Auditor
 from zenlead.controller.caches import Caches, Selectors
+from zenlead.controller.garbage import few_collections
 from zenlead.controller.podwatches import PodWatches
 from zenlead.controller.reconcile import Reconciler
 from zenlead.controller.spans import Span, untraced
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
 # Passes that are under way at the end get this long; with the time to give the Lease back it is below 5 s.
 STOP_PATIENCE_S = 2.5
-SELDOM = 1_000_000  # middle collections until a full one
 INDEXED_NAMESPACES = 10_000  # indexes kept at a time; a namespace beyond that is loaded again when needed
 
 
@@ -193,7 +192,7 @@ class Controller:
 
     async def _begin(self, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
-        with _few_collections():
+        with few_collections():
             await self._filled()
         self._start_lasting(group, "elector", self.elector.run)
         self._start_lasting(group, "sweep", self._sweep)
@@ -324,20 +323,6 @@ class Controller:
             note=said.note,
             dedup=said.dedup,
         )
-
-
-@contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """What is made inside lives as long as the process, mostly, so that afterwards no collection looks at
-    it again: that would take longer than anybody should wait for the loop."""
-    young, middle, old = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(young, middle, SELDOM)
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(young, middle, old)
 
 
 def _elector(

@@ -204,7 +204,8 @@ class Workers:
         if self._turn_began is None:
             self._turn_began = self._loop.time()
             self._loop.call_soon(self._turned)
-        while self._turn_began is not None and self._loop.time() - self._turn_began > TURN_S:
+        # What is waited for is the loop's next round, which is no event.
+        while self._turn_began is not None and self._loop.time() - self._turn_began > TURN_S:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     def _turned(self) -> None:
