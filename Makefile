@@ -80,7 +80,7 @@ image: ## Build the image with docker, podman or buildah (IMAGE=name:tag ARGS="-
 	  --build-arg CREATED="$$(date --utc +%Y-%m-%dT%H:%M:%SZ)" $(ARGS) .
 
 .PHONY: build-controlplane
-build-controlplane: $(VENV)/.ready ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
+build-controlplane: $(VENV)/.ready ## Build kube-apiserver, etcd, helm and the like into the user's cache
 	@$(PY) tests/cluster/build.py
 
 .PHONY: lock

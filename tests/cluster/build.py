@@ -52,8 +52,14 @@ class Program(NamedTuple):
 
 PROMETHEUS = "github.com/prometheus/prometheus"
 HELM = "helm.sh/helm/v4"
+KUBE_SCORE = "github.com/zegl/kube-score"
 # The package whose version a kit of one module is called by.
-KITS = {"promtool": PROMETHEUS, "helm": HELM, "kubeproxy": "k8s.io/kubernetes"}
+KITS = {
+    "promtool": PROMETHEUS,
+    "helm": HELM,
+    "kube-score": KUBE_SCORE,
+    "kubeproxy": "k8s.io/kubernetes",
+}
 
 
 PROGRAMS = {
@@ -66,6 +72,7 @@ PROGRAMS = {
         # Without the clients of all clouds, which find targets there: half the time to build.
         Program("promtool", "promtool", f"{PROMETHEUS}/cmd/promtool", "promtool", "remove_all_sd"),
         Program("helm", "helm", f"{HELM}/cmd/helm", "helm"),
+        Program("kube-score", "kube-score", f"{KUBE_SCORE}/cmd/kube-score", "kube-score"),
         Program("kube-proxy", "kubeproxy", "k8s.io/kubernetes/cmd/kube-proxy", "kubeproxy"),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class Audited:
     def __init__(self, plane: ControlPlane, log: Path) -> None:
         self.plane = plane
         self._log = log
+        self._restarts: list[tuple[str, str]] = []  # each from when to when
 
     def __repr__(self) -> str:
         return f"Audited({self.plane!r})"
@@ -48,8 +50,29 @@ class Audited:
         events = map(json.loads, self._log.read_text().splitlines())
         return [event for event in events if event["user"]["username"] == user]
 
+    def refused(self, user: str) -> list[str]:
+        """What a user was refused, but by a server that is just starting and does not know its roles yet."""
+        return [
+            f"{event['verb']} {event['requestURI']}: {event['responseStatus'].get('message')}"
+            for event in self.asked_by(user)
+            if event.get("responseStatus", {}).get("code") == 403
+            and not any(start <= event["requestReceivedTimestamp"] <= end for start, end in self._restarts)
+        ]
 
-@pytest.fixture(scope="session")
+    def restart(self) -> None:
+        """The API server goes away and comes back."""
+        start = _now()
+        self.plane.stop_apiserver()
+        self.plane.start_apiserver()  # on this thread: what a thread has started ends with it
+        self._restarts.append((start, _now()))
+
+
+def _now() -> str:
+    """As the audit log writes it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@pytest.fixture(scope="package")
 def audited(built: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     """A control plane of its own, strict about owners, that runs Jobs too and tells who asked what."""
     from tests.cluster.controlplane import CONTROLLERS, ControlPlane

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tests.cluster.controlplane import ControlPlane
     from tests.cluster.scene import Namespace
 
-NODE = "n1"
 REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 WATCH_AGAIN_S = 0.2
 READY_TIMEOUT_S = 40.0  # three may start at a time
@@ -57,7 +56,7 @@ class Node(Kubelet):
     """Runs every pod of a namespace, and is told of none. ``processes``: by pod, also those that ended."""
 
     def __init__(self, namespace: Namespace, plane: ControlPlane, folder: Path) -> None:
-        super().__init__(namespace)
+        super().__init__(namespace, schedules=True)
         self._plane = plane
         self._folder = folder
         self.processes: dict[str, ContainerProcess] = {}
@@ -82,8 +81,10 @@ class Node(Kubelet):
                 await super()._watch(tasks)
             await asyncio.sleep(WATCH_AGAIN_S)
 
-    async def _run(self, name: str) -> None:
+    async def _run(self, name: str, *, bound: bool) -> None:
         try:
+            if not bound:
+                await self._bind(name)
             await self._start(name)
         except (StatusError, AssertionError):
             pod = await self._namespace.client.find(PODS, self._namespace.name, name)
@@ -92,8 +93,6 @@ class Node(Kubelet):
 
     async def _start(self, name: str) -> None:
         client, namespace = self._namespace.client, self._namespace.name
-        binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": NODE}}
-        await client.request("POST", PODS.path(namespace, name, "binding"), binding)
         pod = await client.get(PODS, namespace, name)
         config = self._folder / f"{name}.kubeconfig"
         token = await self.token(pod["spec"]["serviceAccountName"])

@@ -15,8 +15,8 @@ from tests.deploy.helm import CHART
 from zenlead.kube.resources import LEASES, PODS, SERVICES, Resource
 
 if TYPE_CHECKING:
-    from tests.cluster.controlplane import ControlPlane
     from tests.cluster.scene import Namespace
+    from tests.deploy.conftest import Audited
     from tests.deploy.helm import Helm
     from tests.deploy.node import Node
 
@@ -45,9 +45,11 @@ class Site:
         """Helm on the release, while everything goes on."""
         return await asyncio.to_thread(self.helm.run, *arguments, f"--namespace={self.home.name}")
 
-    async def install(self, *arguments: str) -> None:
-        await self.run("install", NAME, str(CHART), *arguments)
+    async def install(self, *arguments: str) -> str:
+        """Returns what Helm tells whoever installs it, once all is rolled out."""
+        said = await self.run("install", NAME, str(CHART), *arguments)
         await self.rolled_out()
+        return said
 
     async def rolled_out(self) -> None:
         """Every replica is of the newest revision and ready, and none of the old ones is left."""
@@ -61,11 +63,10 @@ class Site:
 
         await eventually(settled, "the rollout ends", timeout_s=ROLLOUT_S)
 
-    async def restart_apiserver(self, plane: ControlPlane) -> None:
+    async def restart_apiserver(self, audited: Audited) -> None:
         """The API server goes away and comes back; what the record missed is not in it."""
         await self.recorder.stop()
-        plane.stop_apiserver()
-        await asyncio.to_thread(plane.start_apiserver)
+        audited.restart()
         self.recorder = Recorder(self.home.client, self.team.name)
         await self.recorder.start()
 

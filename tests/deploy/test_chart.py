@@ -331,6 +331,22 @@ def test_a_right_is_only_asked_for_where_it_is_used(helm: Helm) -> None:
     assert flags(alone)["leader-elect"] == "false"
 
 
+@pytest.mark.parametrize("block", ["cluster", "namespaced"])
+def test_the_roles_are_those_of_the_page_about_rights(helm: Helm, block: str) -> None:
+    """The page has them with everything on that asks for rights."""
+
+    def rules(objects: list[Object]) -> dict[tuple[str, str], Any]:
+        named = {(o["kind"], o["metadata"]["name"].replace("zen-lead", "zenlead")): o for o in objects}
+        return {key: o["rules"] for key, o in named.items() if "rules" in o}
+
+    page = (ROOT / "docs" / "rbac.md").read_text()
+    (shown,) = re.findall(rf"<!-- rbac:{block} -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    given = ["--set=controller.enableLeaderPodCache=false"]
+    given += ["--set=leaderElectionID=zen-lead-controller-leader-election"]
+    given += ["--set=watchNamespaces={team-a}"] if block == "namespaced" else []
+    assert rules(list(yaml.safe_load_all(shown))) == rules(helm.template(*given))
+
+
 def test_two_releases_in_a_namespace_do_not_share_a_lease(helm: Helm) -> None:
     names = []
     for release in ("one", "two"):

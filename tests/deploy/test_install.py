@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
 from tests.cluster.process import free_port, spawn, stop
-from tests.cluster.scene import ROLES, eventually
+from tests.cluster.scene import NAMESPACES, ROLES, eventually
 from tests.cluster.zenlead_process import ROOT, environment
 from tests.deploy.helm import CHART, container, of_kind
 from tests.deploy.node import command_of
@@ -40,7 +41,12 @@ async def test_a_release_works_is_upgraded_and_keeps_what_it_made(
     site: Site, audited: Audited, tmp_path: Path
 ) -> None:
     """Its values are then replaced by a file for the chart of the Go original, with every name of that."""
-    await site.install()
+    said = await site.install()
+    for command in (
+        f"kubectl rollout status deployment/{NAME} -n {site.home.name}",
+        "zen-lead.io/enabled=true",
+    ):
+        assert command in said
     await site.leads("web-0")
     first = await site.holder()
     assert first in await site.pods()
@@ -149,16 +155,18 @@ async def test_the_test_of_the_chart_finds_the_ports_open(site: Site, release: H
 async def test_nothing_but_the_rendered_arguments_is_needed(
     site: Site, release: Helm, audited: Audited, tmp_path: Path
 ) -> None:
-    """With ports of the values, and no address added."""
+    """With ports of the values and no address added, for zenlead's own namespace: the default of the Go
+    original's chart, and with that never ready."""
     metrics, health = free_port(), free_port()
-    ports = {"metrics": {"port": metrics}, "health": {"port": health}}
-    await site.install("--set=replicaCount=0", f"--set=metrics.port={metrics},health.port={health}")
-    template: Any = of_kind(release.template(values=ports, namespace=site.home.name), "Deployment")["spec"][
-        "template"
-    ]
+    own = {"metrics": {"port": metrics}, "health": {"port": health}, "replicaCount": 0}
+    own |= {"rbac": {"clusterScoped": False}, "namespace": {"create": True}}
+    (tmp_path / "own.yaml").write_text(json.dumps(own))
+    await site.install(f"--values={tmp_path / 'own.yaml'}")
+    deployment = await site.home.client.get(DEPLOYMENTS, site.home.name, NAME)
     metadata = {"name": "by-hand", "namespace": site.home.name}
-    args, env = command_of({"metadata": metadata, "spec": template["spec"]})
+    args, env = command_of({"metadata": metadata, "spec": deployment["spec"]["template"]["spec"]})
     config = audited.plane.kubeconfig(tmp_path / "by-hand", token=await site.node.token(NAME))
+    await site.home.service("own")
     process = spawn(
         [sys.executable, "-m", "zenlead", *args],
         env=environment({**env, "KUBECONFIG": str(config)}),
@@ -174,10 +182,28 @@ async def test_nothing_but_the_rendered_arguments_is_needed(
                         return answer.status == 200
                 return False
 
+            async def made() -> bool:
+                return await site.home.client.find(SERVICES, site.home.name, "own-leader") is not None
+
             await eventually(ready, "it is ready", timeout_s=30.0)
-            await site.leads("web-0")
+            await eventually(made, "the leader Service of its own namespace", timeout_s=30.0)
             assert await site.holder() == "by-hand"
             async with session.get(f"http://127.0.0.1:{metrics}/metrics") as answer:
                 assert "zen_lead_leader_election_is_leader 1.0" in await answer.text()
+        assert await site.team.client.find(SERVICES, site.team.name, "web-leader") is None
     finally:
         stop(process)
+
+
+async def test_a_namespace_is_made_where_there_is_none_and_stays(site: Site, boss: KubeClient) -> None:
+    other = f"other-{site.home.name}"
+    values = f"--set=replicaCount=0,namespace.create=true,namespace.name={other}"
+    await site.run("install", NAME, str(CHART), values)
+    assert await boss.find(DEPLOYMENTS, other, NAME) is not None
+    await site.run("upgrade", NAME, str(CHART), values)
+    await site.run("uninstall", NAME)
+    assert await boss.find(DEPLOYMENTS, other, NAME) is None
+    left = await boss.get(NAMESPACES, None, other)
+    assert left["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert left["status"]["phase"] == "Active"
+    await boss.delete(NAMESPACES, None, other)

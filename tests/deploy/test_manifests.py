@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.deploy.helm import CHART, CI, ROOT, of_kind
+from tests.deploy.helm import CHART, CI, ROOT, container, of_kind
+from zenlead import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,6 +150,38 @@ def test_the_rules_are_clean_for_promtool(helm: Helm, built: Callable[[str], Pat
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+# What kube-score asks for and does not get, and why.
+NO_SCORE = {
+    # A tag is a version and never moves, and Always would tie each start to the registry.
+    "container-image-pull-policy",
+    # The root is read-only, and there is no volume to write to.
+    "container-ephemeral-storage-request-and-limit",
+    # topologySpreadConstraints spread the pods, and do not stop the second one where there is one node.
+    "deployment-has-host-podantiaffinity",
+}
+NO_SCORE_ONCE = {"zen-lead-test": "pod-networkpolicy"}  # lives for a second, and asks zenlead alone
+
+
+def test_the_objects_are_clean_for_kube_score(
+    helm: Helm, built: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A limit of processor time is not asked for: a throttled controller is a slow failover."""
+    on = "--set=networkPolicy.enabled=true,uninstallPolicy=clean"
+    (tmp_path / "rendered.yaml").write_text(helm.text(on))
+    command = [str(built("kube-score")), "score", str(tmp_path / "rendered.yaml"), "--output-format=json"]
+    command += ["--kubernetes-version=v1.37", "--ignore-container-cpu-limit"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    complaints = {
+        (check["check"]["id"], judged["object_meta"]["name"])
+        for judged in json.loads(done.stdout)
+        for check in judged["checks"]
+        if not check["skipped"] and check["grade"] < 10
+    }
+    assert {check for check, _ in complaints} >= NO_SCORE, "an exception that nothing needs"
+    rest = {(name, check) for check, name in complaints if check not in NO_SCORE}
+    assert rest == set(NO_SCORE_ONCE.items())
+
+
 def test_what_is_generated_is_as_generated(generate: Any, built: Callable[[str], Path]) -> None:
     assert (CHART / "README.md").read_text() == generate.readme(), "run: python deploy/generate.py"
     for path, text in generate.manifests(built("helm")).items():
@@ -183,6 +219,22 @@ def test_an_overlay_is_what_the_chart_renders(
     assert by_name(list(yaml.safe_load_all(text))) == by_name(
         [each for o in rendered if (each := generate.plain(o))]
     )
+    (tmp_path / "rendered.yaml").write_text(text)
+    server.takes(tmp_path / "rendered.yaml")
+
+
+def test_an_overlay_can_be_moved_and_given_an_image(server: Server, tmp_path: Path) -> None:
+    """As the page beside the manifests shows it."""
+    page = (MANIFESTS / "README.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    there = os.path.relpath(MANIFESTS / "overlays", tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(shown.replace("../zenlead/deploy/manifests/overlays", there))
+    text = server.plane.kubectl("kustomize", str(tmp_path))
+    objects = list(yaml.safe_load_all(text))
+    assert {o["metadata"]["namespace"] for o in objects} == {"team-a"}
+    assert {s["namespace"] for o in objects for s in o.get("subjects", [])} == {"team-a"}
+    assert container(objects)["image"] == f"registry.example.com/zenlead:{__version__}"
+    assert f"zenlead:{__version__}" in page
     (tmp_path / "rendered.yaml").write_text(text)
     server.takes(tmp_path / "rendered.yaml")
 

@@ -20,7 +20,7 @@ from zenlead.sandbox.box import write_kubeconfig
 from zenlead.settings import KNOBS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -211,23 +211,48 @@ def test_an_interrupt_before_the_controller_listens_for_it(
     assert lines(capsys) == []
 
 
-def test_sigterm_before_the_controller_listens_for_it(tmp_path: Path) -> None:
-    """Process 1 of a container ignores a signal that it has no handler for."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the question for its version, never answers
+@pytest.fixture
+def mute(tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """An API server that takes the question for its version and never answers, and a kubeconfig for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
         config = tmp_path / "kubeconfig"
-        write_kubeconfig(config, f"http://127.0.0.1:{mute.getsockname()[1]}", "t")
-        with subprocess.Popen(
-            [sys.executable, "-m", "zenlead", f"--kubeconfig={config}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            mute.settimeout(30)
-            with mute.accept()[0]:
-                process.send_signal(signal.SIGTERM)
-                out, _ = process.communicate(timeout=30)
+        write_kubeconfig(config, f"http://127.0.0.1:{server.getsockname()[1]}", "t")
+        yield server, f"--kubeconfig={config}"
+
+
+def test_sigterm_before_the_controller_listens_for_it(mute: tuple[socket.socket, str]) -> None:
+    """Process 1 of a container ignores a signal that it has no handler for."""
+    server, config = mute
+    command = [sys.executable, "-m", "zenlead", config]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        server.accept()[0],
+    ):
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
     assert process.returncode == 130, out
     assert "Traceback" not in out
+
+
+IMPATIENT = """
+import sys
+from zenlead.controller import run
+run.START_PATIENCE_S = 0.2
+from zenlead.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_api_server_that_says_nothing_cannot_be_reached(mute: tuple[socket.socket, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, mute[1]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "zenlead: cannot reach the API server: no answer within 0.2 s; "
+        "check --kubeconfig, --context and the network\n"
+    )
 
 
 @pytest.mark.parametrize(

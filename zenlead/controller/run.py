@@ -24,6 +24,7 @@ from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
 from zenlead.controller.spans import untraced
 from zenlead.kube.api import connect
+from zenlead.kube.errors import Unreachable
 from zenlead.kube.eventloop import AwakeLoop
 from zenlead.kube.filewatch import FileWatch
 from zenlead.kube.informer import WATCH_TIMEOUT_S
@@ -67,8 +68,7 @@ async def run(settings: Settings) -> int:
     api = await connect(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(api.close)
-        async with asyncio.timeout(START_PATIENCE_S):
-            version = await api.version()
+        version = await _greeted(api)
         traces = telemetry.start(os.environ)
         stack.push_async_callback(traces.close)
         election_api = api.clone(connections=ELECTION_CONNECTIONS)
@@ -134,6 +134,15 @@ async def cleanup(settings: Settings, *, really: bool, after_pods: str = "") -> 
     for problem in problems:
         print(f"zenlead: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+async def _greeted(api: HttpApi) -> str:
+    """The API server's version. Raises ApiError, Unreachable also when it only takes the question."""
+    try:
+        async with asyncio.timeout(START_PATIENCE_S):
+            return await api.version()
+    except TimeoutError:
+        raise Unreachable(f"no answer within {START_PATIENCE_S:g} s") from None
 
 
 def parameters_of(settings: Settings, api: HttpApi) -> Parameters:

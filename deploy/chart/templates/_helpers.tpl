@@ -73,9 +73,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of what belongs to the release and must not be taken for a controller's pod. */}}
+{{- define "zen-lead.selectorLabelsOf" -}}
+app.kubernetes.io/name: {{ printf "%s-%s" (include "zen-lead.name" (index . 0) | trunc 54 | trimSuffix "-") (index . 1) }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
+{{- end -}}
+
 {{- define "zen-lead.labelsOf" -}}
-{{- $name := printf "%s-%s" (include "zen-lead.name" (index . 0) | trunc 54 | trimSuffix "-") (index . 1) -}}
-{{- include "zen-lead.labelsWith" (list (index . 0) (dict "app.kubernetes.io/name" $name)) -}}
+{{- include "zen-lead.labelsWith" (list (index . 0) (include "zen-lead.selectorLabelsOf" . | fromYaml)) -}}
 {{- end -}}
 
 {{/* "true" where everything in the cluster is served. */}}
