@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Below the range from which the kernel gives ports to outgoing connections, so that nobody takes a port
-# between our looking and the child's binding, but for another of us, and those choose at random too.
-PORTS = range(20000, 32000)
+# between our looking and the child's binding, but for another run of ours, and those choose at random too.
+# The workers of one run have each their own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = range(20000 + WORKER % 4 * 3000, 23000 + WORKER % 4 * 3000)
 STOP_TIMEOUT_S = 10.0
 
 # Runs in the child before it becomes the program: asks the kernel to kill it when its parent dies (Linux

@@ -202,6 +202,7 @@ async def test_no_work_makes_a_renewal_late(
     version = (await namespace.client.list(PODS, namespace.name))["metadata"]["resourceVersion"]
     proxy.on(lambda a: a.is_full and a.of(PODS), Answer(200, many_pods(namespace.name, version)))
     config = proxy.kubeconfig(tmp_path / "proxied.kubeconfig", namespace.name)
+    await namespace.service("first", selector={"app": "nobody"})  # or no pods would be watched at all
     process = await zenlead_process("--leader-pod-cache-ttl-seconds=3", kubeconfig=config, ready=False)
     os.sched_setaffinity(process.pid, {0})
     await process.ready(timeout_s=60.0)

@@ -601,7 +601,8 @@ async def test_changes_that_take_long_to_hear_give_others_their_turn() -> None:
     informer = Informer(Server(SYNC, [chunk, None], then=QUIET), KIND, Store(), follow)
     task = asyncio.create_task(informer.run())
     await others()
-    assert 6 <= len(set(heard[1:])) <= 12, "a turn for every 4 ms or so"
+    # Time that really passes counts too, so on a busy machine there are more.
+    assert 6 <= len(set(heard[1:])) <= 30, "a turn for every 4 ms or so"
     task.cancel()
     await asyncio.wait([task])
 
