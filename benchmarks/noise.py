@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.arena import Arena
     from benchmarks.scene import Group
 
-EVENTS = 6000
+EVENTS = 3000
 CONCURRENCY = 16  # as many as keep two cores of API server busy
 IDLE_S = 5.0
 

@@ -24,9 +24,7 @@ from tests.cluster.controlplane import ControlPlane
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Iterable
-
-    from benchmarks.fleet import Fleet
+    from collections.abc import AsyncIterator
 
 SYNC_TIMEOUT_S = 120.0
 LOG_LINES = 8  # of each program, when something failed
@@ -203,11 +201,11 @@ async def _sizes(told: argparse.Namespace, _: set[str], done: Found) -> None:
 
 
 async def _stored(told: argparse.Namespace, chosen: set[str], done: Found) -> None:
-    fleets: Iterable[Fleet] = [scale.fleet_of(text) for text in told.fleets.split(",")]
     if "scale" in chosen:
-        done["scale"] = await _timed("scale", scale.scale(list(fleets), say))
+        fleets = [scale.fleet_of(text) for text in told.fleets.split(",")]
+        done["scale"] = await _timed("scale", scale.scale(fleets, say))
     if "paces" in chosen:
-        done["paces"] = await _timed("paces", scale.paces(next(iter(fleets)), say))
+        done["paces"] = await _timed("paces", scale.paces(say))
 
 
 async def _alone(_: argparse.Namespace, __: set[str], done: Found) -> None:

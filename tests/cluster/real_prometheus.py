@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 from collections import Counter
@@ -220,12 +221,13 @@ def short(query: Question) -> str:
 
 
 def shown(found: list[tuple[Mapping[str, str], list[float]]]) -> str:
-    """The last value of each series, the largest first; of counts that came and went, the largest ever."""
-    ordered = sorted(found, key=lambda one: -max(one[1]))
+    """The last number of each series, the largest first; of what came and went, the largest ever too."""
+    numbers = [(labels, [v for v in values if not math.isnan(v)] or [math.nan]) for labels, values in found]
+    numbers.sort(key=lambda one: -max(one[1]))
     named = [
         f"{','.join(v for k, v in labels.items() if k != '__name__') or 'all'}: {values[-1]:.4g}"
         + (f" (max {max(values):.4g})" if max(values) > values[-1] else "")
-        for labels, values in ordered[:6]
+        for labels, values in numbers[:6]
     ]
     return "; ".join(named)
 

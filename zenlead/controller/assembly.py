@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 from typing import TYPE_CHECKING, Any
 
 from zenlead.controller.apply import Listener
 from zenlead.controller.auditor import Auditor
 from zenlead.controller.caches import Caches, Selectors
+from zenlead.controller.garbage import few_collections
 from zenlead.controller.podwatches import PodWatches
 from zenlead.controller.reconcile import Reconciler
 from zenlead.controller.spans import Span, untraced
@@ -192,10 +192,8 @@ class Controller:
 
     async def _begin(self, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
-        await self._filled()
-        # What the first lists left behind lives as long as the process: no collection need look at it again.
-        gc.collect()
-        gc.freeze()
+        with few_collections():
+            await self._filled()
         self._start_lasting(group, "elector", self.elector.run)
         self._start_lasting(group, "sweep", self._sweep)
         work.append(self._start(group, "events", self.recorder.run))
@@ -295,13 +293,13 @@ class Controller:
         if isinstance(fact, ElectionChanged):
             if fact.is_leader:
                 self.workers.lead()
-                self._survey(self.auditor.survey())
+                asyncio.get_running_loop().call_soon(self._survey, self.auditor.survey())
             else:
                 self.workers.follow()
         self._notify(fact)
 
     def _survey(self, steps: Iterator[None]) -> None:
-        """One step now, the others once everybody else has had a turn: it is about all that there is."""
+        """One step, and the next once everybody else has had a turn: it is about all that there is."""
         over = object()
         if self.workers.leading and next(steps, over) is not over:
             asyncio.get_running_loop().call_soon(self._survey, steps)

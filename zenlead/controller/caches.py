@@ -6,7 +6,7 @@ Rule: a snapshot is taken without a wait in between, so that it shows one moment
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 from collections.abc import Callable, Iterable  # noqa: TC003 - part of the index functions' type
 from typing import TYPE_CHECKING, cast
 
@@ -21,6 +21,8 @@ from zenlead.lead.select import selected
 from zenlead.lead.views import ServiceView
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from zenlead.kube.lru import AsyncLRU
     from zenlead.lead.views import Key, NodeView, PodView, SliceView
 
@@ -93,6 +95,7 @@ class Caches:
         self.pods: Store[PodView] = Store({"namespace": lambda view: (view.namespace,)})
         self.nodes: Store[NodeView] = Store()
         self.knows_pods: Callable[[str], bool] = lambda _namespace: True
+        self._building = asyncio.Lock()
 
     def __repr__(self) -> str:
         return (
@@ -102,19 +105,21 @@ class Caches:
 
     def keys(self) -> set[Key]:
         """Every Service that may need something: all sources, and whatever of ours names a source."""
-        return self.services.keys_in("sources").union(self._named_by_ours())
-
-    def _named_by_ours(self) -> Iterable[Key]:
-        owned = (self.services.values_of("managed"), self.slices.values_of("managed"))
-        return cast("Iterable[Key]", itertools.chain(*owned))
+        keys = self.services.keys_in("sources")
+        for store in (self.services, self.slices):
+            keys.update(cast("Collection[Key]", store.values_of("managed")))
+        return keys
 
     def untouched(self) -> bool:
         """Whether nobody has done our work here before: no slice is owned by a leader Service."""
         return all(view.owner is None for view in self.slices)
 
     async def load_index(self, namespace: str) -> NamespaceIndex:
-        """The loader behind the cache of selector indexes."""
-        return self.build_index(namespace)
+        """The loader behind the cache of selector indexes. At the start all namespaces want theirs at once;
+        one is made in each turn of the loop."""
+        async with self._building:
+            await asyncio.sleep(0)
+            return self.build_index(namespace)
 
     def build_index(self, namespace: str) -> NamespaceIndex:
         """An index of the namespace as it is now."""

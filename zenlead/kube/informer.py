@@ -45,7 +45,7 @@ LONGEST_RETRY_AFTER_S = (
     60.0  # what a server may ask for; a number gone wrong must not end the watching for ever
 )
 UNAUTHORIZED_LIMIT_S = 5.0  # credentials that are refused for this long, fresh ones included, are wrong
-TURN_S = 0.004  # other tasks wait no longer than this, however much each change makes its hearer do
+TURN_S = 0.002  # other tasks wait no longer than this, however much each change makes its hearer do
 
 
 class ListWatch(Protocol):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIECE = 200  # objects of a full list that are looked at in one go: a millisecond or two
+PIECE = 100  # objects of a full list that are looked at in one go: a millisecond or so
 
 
 class Intake(Protocol[V]):

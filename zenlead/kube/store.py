@@ -92,8 +92,8 @@ class Store(Generic[V]):
         return keys
 
     def values_of(self, index: str) -> Collection[Hashable]:
-        """All values under which the index has views; a live set."""
-        return self._indexes[index].keys()
+        """All values under which the index has views; a live set (a dict, whose hashes need no computing)."""
+        return self._indexes[index]
 
     def mark(self) -> int:
         """A point in the order of own writes; given to ``replace`` with the list that was asked for then."""
