@@ -90,8 +90,14 @@ async def leader_slice(namespace: Namespace, source: Object, service: Object, po
 
 
 async def left_behind(namespace: Namespace, source: Object, pod: Object) -> tuple[Object, Object]:
-    """Both objects, as they stand when the Go zen-lead is stopped while ``pod`` leads; and its Lease, given
-    back."""
+    """Both objects, as they stand when the Go zen-lead is stopped while ``pod`` leads; and its Lease."""
+    await released_lease(namespace, LEASE)
+    service = await leader_service(namespace, source, pod)
+    return service, await leader_slice(namespace, source, service, pod)
+
+
+async def released_lease(namespace: Namespace, name: str) -> None:
+    """A Lease that was just given back."""
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     spec = {
         "holderIdentity": "",
@@ -100,9 +106,7 @@ async def left_behind(namespace: Namespace, source: Object, pod: Object) -> tupl
         "renewTime": when,
         "acquireTime": when,
     }
-    await create(namespace, LEASES, {"metadata": {"name": LEASE}, "spec": spec})
-    service = await leader_service(namespace, source, pod)
-    return service, await leader_slice(namespace, source, service, pod)
+    await create(namespace, LEASES, {"metadata": {"name": name}, "spec": spec})
 
 
 def name_of(source: Object) -> str:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from tests.cluster import original
 from tests.cluster.process import free_port, spawn, stop
 from tests.cluster.scene import NAMESPACES, ROLES, eventually
 from tests.cluster.zenlead_process import ROOT, environment
+from tests.deploy import original_chart
 from tests.deploy.helm import CHART, container, of_kind
 from tests.deploy.node import command_of
 from tests.deploy.site import DEPLOYMENTS, LEASE, NAME, ROLLOUT_S
-from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
+from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES, Resource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +101,37 @@ async def cleanup(kubeconfig: Path, namespace: str, *arguments: str) -> list[str
         check=True,
     )
     return done.stdout.splitlines()
+
+
+async def test_a_release_of_the_go_original_becomes_one_of_ours(site: Site, tmp_path: Path) -> None:
+    """Only the chart is another; its values stay, and so does the leader that the original had chosen."""
+    source = await site.team.client.get(SERVICES, site.team.name, "web")
+    pod = await site.team.client.get(PODS, site.team.name, "web-1")
+    service = await original.leader_service(site.team, source, pod)
+    routed = await original.leader_slice(site.team, source, service, pod)
+    await original.released_lease(site.home, LEASE)
+    await site.run("install", NAME, str(original_chart.written(tmp_path, site.home.name)))
+    await site.run("upgrade", NAME, str(CHART), f"--values={ORIGINAL}")
+    await site.rolled_out()
+
+    async def taken_over() -> bool:
+        found = await site.team.client.get(SERVICES, site.team.name, "web-leader")
+        return "zen-lead.io/leader-epoch" in found["metadata"]["annotations"]
+
+    await eventually(taken_over, "the leader Service is ours")
+    assert site.recorder.leaders("web-leader") == ["web-1"]
+    for resource, before in ((SERVICES, service), (ENDPOINT_SLICES, routed)):
+        after = await site.team.client.get(resource, site.team.name, "web-leader")
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert await site.left() == {
+        "Deployment": [NAME],
+        "Service": [NAME],
+        "ServiceAccount": [NAME],
+        "Role": [f"{NAME}-lease"],
+        "RoleBinding": [f"{NAME}-lease"],
+        "PodDisruptionBudget": [NAME],
+        "Lease": [LEASE],
+    }
 
 
 async def objects_of(namespace: Namespace) -> dict[str, str]:
