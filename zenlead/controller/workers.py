@@ -193,8 +193,11 @@ class Workers:
         if self._turn_began is None:
             self._turn_began = self._loop.time()
             self._loop.call_soon(self._turned)
-        while self._turn_began is not None and self._loop.time() - self._turn_began > TURN_S:
+        while self._turn_is_long():  # noqa: ASYNC110 - it ends with this turn of the loop
             await asyncio.sleep(0)
+
+    def _turn_is_long(self) -> bool:
+        return self._turn_began is not None and self._loop.time() - self._turn_began > TURN_S
 
     def _turned(self) -> None:
         self._turn_began = None
