@@ -98,7 +98,7 @@ async def _start(plane: StoredPlane, *, timed: bool, seconds: float = SETTLE_S) 
 async def _alive(zenlead: Zenlead) -> None:
     """Returns when the probes answer, which they do before anything is listed."""
     async with asyncio.timeout(READY_TIMEOUT_S):
-        while (await zenlead.http(f"{zenlead.health_url}/livez"))[0] == 0: 
+        while (await zenlead.http(f"{zenlead.health_url}/livez"))[0] == 0:
             zenlead.check()
             await asyncio.sleep(0.01)
 
