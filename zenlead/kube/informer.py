@@ -205,7 +205,7 @@ class Informer(Generic[V]):
                 await self._take_in(chunk)
 
     async def _take_in(self, chunk: bytes) -> None:
-        """What arrived together; a lot of it (five hundred Services) in bits, with turns for others between."""
+        """What arrived together. A lot of it (500 Services) in bits, with turns for others between."""
         for start in range(0, max(1, len(chunk)), BIT):
             if start:
                 await asyncio.sleep(0)
