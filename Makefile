@@ -10,8 +10,11 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+# Most of the time of the cluster tests is waiting. Each of the two halves has a control plane of its own.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 ROUNDS ?=
 ARGS ?=
+IMAGE ?= zenlead:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' zenlead/__init__.py)
 
 .PHONY: help
 help: ## Show this list
@@ -27,24 +30,57 @@ run: $(VENV)/.installed-run ## Run zenlead against the cluster of your kubeconfi
 
 .PHONY: test
 test: $(VENV)/.installed-test build-controlplane ## Run all tests, those on a real API server too
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-test ## Run all tests but those that need a real API server
-	$(PY) -m pytest -m "not cluster" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not cluster" $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.installed-lint ## Check style and types
+lint: $(VENV)/.installed-lint ## Check style, types and the Dockerfile
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/hadolint deploy/Dockerfile
 
 .PHONY: bench
 bench: $(VENV)/.installed-test build-controlplane ## Measure zenlead on a real API server (BENCH_ARGS="--services 1000")
 	@$(PY) -m benchmarks $(BENCH_ARGS) $(ARGS)
 
+.PHONY: check-prometheus
+check-prometheus: $(VENV)/.installed-test build-controlplane ## Let a real Prometheus scrape a real run and answer every query
+	@if ! command -v "$${PROMETHEUS:-prometheus}" >/dev/null; then \
+	  echo "check-prometheus needs the program prometheus: apt-get install prometheus, or PROMETHEUS=/path/to/it" >&2; \
+	  exit 1; \
+	fi
+	$(PY) -m pytest -s tests/cluster/real_prometheus.py $(ARGS)
+
+.PHONY: dist
+dist: $(VENV)/.installed-test ## Build the wheel and the sdist into dist/
+	rm -rf dist
+	$(PY) -m build --no-isolation --outdir dist
+	$(PY) -m twine check --strict dist/*
+
+# The engine is asked whether it is at work: a docker without its daemon is none.
+.PHONY: image
+image: ## Build the image with docker, podman or buildah (IMAGE=name:tag ARGS="--platform=linux/arm64" ENGINE=podman)
+	@engine=; \
+	for candidate in $(or $(ENGINE),docker podman buildah); do \
+	  if "$$candidate" info >/dev/null 2>&1; then engine="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$engine" ]; then \
+	  echo "An image needs $(or $(ENGINE),one of docker podman buildah), and none answers here." \
+	    "Without one, pytest tests/deploy/test_image.py takes the same steps in a folder." >&2; \
+	  exit 1; \
+	fi; \
+	revision="$$(git rev-parse HEAD 2>/dev/null || true)"; \
+	if [ -n "$$revision" ] && ! git diff --quiet HEAD; then revision+=-modified; fi; \
+	set -x; \
+	"$$engine" build --file deploy/Dockerfile --tag $(IMAGE) --build-arg REVISION="$$revision" \
+	  --build-arg CREATED="$$(date --utc +%Y-%m-%dT%H:%M:%SZ)" $(ARGS) .
+
 .PHONY: build-controlplane
-build-controlplane: $(VENV)/.ready ## Build kube-apiserver, kube-controller-manager, etcd and kubectl into the user's cache
+build-controlplane: $(VENV)/.ready ## Build kube-apiserver, etcd, helm and the like into the user's cache
 	@$(PY) tests/cluster/build.py
 
 .PHONY: lock
@@ -53,9 +89,11 @@ lock: $(VENV)/.installed-lock ## Resolve the dependencies anew and write require
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --upgrade -o requirements/$$1.txt "$${@:2}"; \
 	}; \
-	compile lint pyproject.toml --extra demo --group build --group test --group lint; \
-	compile test pyproject.toml --extra demo --group build --group test -c requirements/lint.txt; \
+	compile lint pyproject.toml --extra demo --extra otel --group build --group test --group dist --group lint; \
+	compile test pyproject.toml --extra demo --group build --group test --group dist -c requirements/lint.txt; \
 	compile run pyproject.toml --extra demo --group build -c requirements/lint.txt; \
+	compile image pyproject.toml --extra otel -c requirements/lint.txt; \
+	compile build --group build -c requirements/lint.txt; \
 	compile audit --group audit -c requirements/lint.txt; \
 	compile go --group go; \
 	compile lock --group lock
@@ -66,7 +104,7 @@ audit: $(VENV)/.installed-audit ## Look the locked dependencies up among known v
 
 .PHONY: clean
 clean: ## Remove what the targets made in this folder (the caches of the user stay)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The first Python that is new enough and can make virtual environments; PYTHON=... decides for all.

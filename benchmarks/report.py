@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import bars, plots
 from benchmarks.bars import ratio
 
-LIBRARIES = ("aiohttp", "kubernetes-asyncio", "msgspec", "uvloop")
+LIBRARIES = ("aiohttp", "kubernetes-asyncio", "msgspec")
 
 
 def machine() -> dict[str, Any]:

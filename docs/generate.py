@@ -6,12 +6,15 @@ by name. The rule not to break: no table cell that the code could say is written
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from annotation_rows import POD, SERVICE, WRITTEN, Row, Shown
 
 from zenlead.observe.metrics import Metrics, families
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from zenlead.knobs import Knob
 
 DOCS = Path(__file__).resolve().parent
+DEPLOY = DOCS.parent / "deploy"
 SCRAPE_TIMEOUT_S = 1.0  # of a scrape that never comes
 
 
@@ -32,14 +36,19 @@ def settings_table() -> str:
     """All knobs, a table for each group."""
     parts = []
     for group, knobs in groupby(KNOBS, key=lambda k: k.group):
-        parts.append(f"### {group}\n\n" + table(("Flag", "Default", "What it does"), map(_setting, knobs)))
+        parts.append(f"### {group}\n\n" + table(_SETTING_HEAD, map(_setting, knobs)))
     return "\n".join(parts)
 
 
-def _setting(k: Knob) -> tuple[str, str, str]:
-    also = f" Read from `{k.also_env}` too." if k.also_env else ""
+_SETTING_HEAD = ("Flag, variable, key", "Values", "Default", "Live", "What it does")
+
+
+def _setting(k: Knob) -> tuple[str, ...]:
+    names = [f"`--{k.flag}`", f"`{k.env}`", *([f"`{k.also_env}`"] if k.also_env else [])]
+    names.append(f"`{k.key}`" if k.in_file else "not in the file")
     default = f"`{k.default}`" if k.default else "none"
-    return f"`--{k.flag}`", default, f"{k.help[0].upper()}{k.help[1:]}.{also}"
+    help = f"{k.help[0].upper()}{k.help[1:]}."
+    return "<br>".join(names), k.parse.allowed, default, "yes" if k.live else "", help
 
 
 def metrics_table() -> str:
@@ -95,9 +104,36 @@ def _tests(shown: Iterable[Shown]) -> str:
     return "; ".join(f"{s.what}: [{s.test}](../{s.file})" for s in shown)
 
 
+def alerts_table() -> str:
+    """All alerts of the rules file, in its order. Words in capitals come from the alert's labels."""
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    return table(("Alert", "Severity", "After", "What it says"), map(_alert, rules))
+
+
+def _alert(rule: dict[str, Any]) -> tuple[str, ...]:
+    said = re.sub(
+        r"\{\{ \$labels\.(\w+) \}\}", lambda found: found[1].upper(), rule["annotations"]["summary"]
+    )
+    page = Path(rule["annotations"]["runbook"]).relative_to("docs")
+    return f"[{rule['alert']}]({page})", rule["labels"]["severity"], rule.get("for", "at once"), said
+
+
+def dashboard_table() -> str:
+    """All panels of the dashboard, row by row."""
+    rows, row = [], ""
+    for panel in json.loads((DEPLOY / "grafana" / "zenlead.json").read_text())["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+        else:
+            rows.append((row, panel["title"], panel["description"]))
+    return table(("Row", "Panel", "What it shows"), rows)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "configuration.md": {"settings": settings_table},
     "metrics.md": {"metrics": metrics_table},
+    "observability.md": {"alerts": alerts_table, "dashboard": dashboard_table},
     "annotations.md": {
         "annotations-service": lambda: annotations_table(SERVICE),
         "annotations-pod": lambda: annotations_table(POD),

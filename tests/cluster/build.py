@@ -1,6 +1,6 @@
 """Builds the programs of a real control plane from their Go modules, once, into the user's cache.
 
-Knows Go toolchains and two pinned module files (``modules/*/go.mod`` and ``go.sum`` beside it). Refuses to
+Knows Go toolchains and the pinned module files (``modules/*/go.mod`` and ``go.sum`` beside it). Refuses to
 know how the programs are run: controlplane.py does. Standard library only, so that any Python 3.11 or newer
 can run it before anything is installed: ``python tests/cluster/build.py [program ...]``.
 
@@ -51,6 +51,15 @@ class Program(NamedTuple):
 
 
 PROMETHEUS = "github.com/prometheus/prometheus"
+HELM = "helm.sh/helm/v4"
+KUBE_SCORE = "github.com/zegl/kube-score"
+# The package whose version a kit of one module is called by.
+KITS = {
+    "promtool": PROMETHEUS,
+    "helm": HELM,
+    "kube-score": KUBE_SCORE,
+    "kubeproxy": "k8s.io/kubernetes",
+}
 
 
 PROGRAMS = {
@@ -62,6 +71,8 @@ PROGRAMS = {
         Program("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
         # Without the clients of all clouds, which find targets there: half the time to build.
         Program("promtool", "promtool", f"{PROMETHEUS}/cmd/promtool", "promtool", "remove_all_sd"),
+        Program("helm", "helm", f"{HELM}/cmd/helm", "helm"),
+        Program("kube-score", "kube-score", f"{KUBE_SCORE}/cmd/kube-score", "kube-score"),
         Program("kube-proxy", "kubeproxy", "k8s.io/kubernetes/cmd/kube-proxy", "kubeproxy"),
     )
 }
@@ -100,10 +111,8 @@ def cache_dir(kit: str = "controlplane") -> Path:
     for module in sorted(p.module for p in PROGRAMS.values() if p.kit == kit):
         for name in ("go.mod", "go.sum"):
             digest.update((MODULES / module / name).read_bytes())
-    if kit == "promtool":
-        version = f"promtool-{required_version('promtool', PROMETHEUS)}"
-    elif kit == "kubeproxy":
-        version = f"kube-proxy-{required_version('kubeproxy', 'k8s.io/kubernetes')}"
+    if kit in KITS:
+        version = f"{kit}-{required_version(kit, KITS[kit])}"
     else:
         version = f"{kubernetes_version()}-{required_version('etcd', 'go.etcd.io/etcd/server/v3')}"
     return cache_root() / f"{version}-{digest.hexdigest()[:12]}"

@@ -1,14 +1,15 @@
 """The fixtures around the real control plane, for every tier that asks for it; a pytest plugin.
 
-Whatever lies in this folder or asks for ``controlplane``, directly or through another fixture, is marked
-``cluster`` and so left out of ``make test-fast``. Who asks by ``request.getfixturevalue`` writes the mark by
-hand.
+Whatever lies in this folder or asks for something that build.py builds, directly or through another fixture,
+is marked ``cluster`` and so left out of ``make test-fast``. Who asks by ``request.getfixturevalue`` writes
+the mark by hand.
 """
 
 from __future__ import annotations
 
 import signal
 import uuid
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ import pytest
 from tests.cluster.process import tail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 
     from tests.cluster.client import KubeClient
     from tests.cluster.controlplane import ControlPlane
@@ -27,13 +28,19 @@ if TYPE_CHECKING:
     from zenlead.kube.api import HttpApi
 
 HERE = Path(__file__).resolve().parent
+CLUSTER_GROUPS = 2
+BUILT = {"controlplane", "built"}  # fixtures that need a program of build.py
 LOGS = pytest.StashKey[list[Path]]()  # shown when the test fails
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "controlplane" in getattr(item, "fixturenames", ()) or item.path.is_relative_to(HERE):
+        if not BUILT.isdisjoint(getattr(item, "fixturenames", ())) or item.path.is_relative_to(HERE):
             item.add_marker("cluster")
+            # Each worker of pytest-xdist that runs any of them starts a control plane of its own, so they are
+            # in as few groups as there are cores on a small machine, and a file is never torn apart.
+            part = zlib.crc32(item.path.name.encode()) % CLUSTER_GROUPS
+            item.add_marker(pytest.mark.xdist_group(f"cluster-{part}"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -43,6 +50,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for log in item.stash.get(LOGS, []):
             report.sections.append((f"log {log.name}", tail(log, lines=80)))
     return report
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[[str], Path]:
+    """Where a program of build.py is."""
+    from tests.cluster import build
+
+    return build.binary
 
 
 @pytest.fixture(scope="session")

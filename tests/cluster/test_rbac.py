@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LEASE = "zen-lead-controller-leader-election"
-HOME, SERVED = "zen-lead", "team-a"  # the namespaces of the page: zenlead's own, and one that it serves
+HOME, SERVED = "zen-lead-system", "team-a"  # namespaces of the page: its own, one that it serves
 GROUP = ROLES.group
 CLUSTER_ROLES = Resource(GROUP, "v1", "clusterroles", "ClusterRole", namespaced=False)
 CLUSTER_ROLE_BINDINGS = Resource(GROUP, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
@@ -80,7 +80,7 @@ async def installed(
 
 
 async def account_token(home: Namespace) -> str:
-    path = SERVICE_ACCOUNTS.path(home.name, "zenlead", "token")
+    path = SERVICE_ACCOUNTS.path(home.name, "zen-lead", "token")
     token: str = (await home.client.request("POST", path, {"spec": {}}))["status"]["token"]
     return token
 
@@ -212,7 +212,7 @@ class Grant:
             }
             for rule in self._roles[role]["rules"]
         ]
-        await self._set(role, rules)
+        await self._set(role, [rule for rule in rules if rule["verbs"]])
 
     async def whole(self, role: str) -> None:
         await self._set(role, self._roles[role]["rules"])
@@ -235,7 +235,7 @@ async def test_what_is_not_permitted_is_named_and_recovered_from_without_a_resta
     for index in range(2):
         await namespace.pod(f"web-{index}")
     await namespace.service("web")
-    await granted.without("zenlead", "pods", "list", "watch")
+    await granted.without("zen-lead", "pods", "list", "watch")
     process = await zenlead_process(
         "--leader-pod-cache-ttl-seconds=3",
         env={"POD_NAMESPACE": home.name},
@@ -243,30 +243,30 @@ async def test_what_is_not_permitted_is_named_and_recovered_from_without_a_resta
         ready=False,
     )
     await says(process, "pods", 'cannot watch resource "pods"')
-    await granted.whole("zenlead")
+    await granted.whole("zen-lead")
     await process.ready()
     await recorder.wait_leader("web-leader", "web-0")
 
-    await granted.without("zenlead", "pods", "list", "watch")
+    await granted.without("zen-lead", "pods", "list", "watch")
     await says(process, 'cannot watch resource "pods"')
     refused = [line for line in process.lines if "forbidden" in line]
     assert len(refused) <= 12, "retries are backed off"
     failed_at = asyncio.get_running_loop().time()
     await namespace.pod_status("web-0", ready=False)
-    await granted.whole("zenlead")
+    await granted.whole("zen-lead")
     await process.ready()
     await recorder.wait_leader("web-leader", "web-1", since=failed_at)
 
-    await granted.without("zenlead-lease", "leases", "get", "patch")
+    await granted.without("zen-lead-lease", "leases", "get", "patch")
     await says(process, "leases", LEASE, "cannot")
-    await granted.whole("zenlead-lease")
+    await granted.whole("zen-lead-lease")
     await process.ready()
 
-    await granted.without("zenlead", "endpointslices", "patch")
+    await granted.without("zen-lead", "endpointslices", "patch")
     await namespace.pod_status("web-0", ready=True)
     await namespace.pod_status("web-1", ready=False)
     await says(process, 'cannot patch resource "endpointslices"')
-    await granted.whole("zenlead")
+    await granted.whole("zen-lead")
     await process.ready(timeout_s=40.0)
     assert recorder.leaders("web-leader")[-1] == "web-0"
     assert process.exit_code is None
@@ -276,6 +276,6 @@ async def test_a_verb_that_is_not_needed_is_not_missed(
     granted: Grant, account: Path, home: Namespace, zenlead_process: StartZenlead
 ) -> None:
     """Objects come by a watch that begins with all of them, so to list is needed by older servers only."""
-    await granted.without("zenlead", "pods", "list")
+    await granted.without("zen-lead", "pods", "list")
     process = await zenlead_process(env={"POD_NAMESPACE": home.name}, kubeconfig=account)
     assert (await readyz(process))[0] == 200

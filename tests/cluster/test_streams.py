@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.faultproxy import Answer, Bytewise, Delay, refusal, status_of
+from tests.cluster.history import ENABLED
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
 
 if TYPE_CHECKING:
@@ -148,14 +149,24 @@ async def test_a_connection_that_silently_carries_nothing(
     config = proxy.kubeconfig(tmp_path / "proxied.kubeconfig", pods.name)
     await zenlead_process(f"--leader-pod-cache-ttl-seconds={TTL_S}", kubeconfig=config)
     await recorder.wait_leader(SLICE, "web-0")
+    await pods.service("other", selector={"app": "web"})
+    await recorder.wait_leader("other-leader", "web-0")
     await recorder.quiet(0.6)
-    for stream in proxy.watches(PODS):
-        stream.held = True
+    for kind in (PODS, SERVICES):
+        for stream in proxy.watches(kind):
+            stream.held = True
     stalled = now()
     await asyncio.sleep(1.0)
     await pods.pod_status("web-0", ready=False)
+    await pods.annotate("other", {ENABLED: None})
     moved = await recorder.wait_leader(SLICE, "web-1", timeout_s=STALL_S + 2.0)
     assert 1.0 <= moved.at - stalled <= STALL_S + 1.0
+    gone = await recorder.wait(
+        lambda r: r.type == "DELETED" and r.name == "other-leader" and r.resource == SERVICES.plural,
+        "other-leader is gone",
+        STALL_S + 2.0,
+    )
+    assert 1.0 <= gone.at - stalled <= STALL_S + 1.0
     assert proxy.full_lists(PODS, since=stalled) == []
 
 

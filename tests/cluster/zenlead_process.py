@@ -42,6 +42,11 @@ _FOREIGN = (
 )
 
 
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a run has in its environment: ``more``, and nothing of the shell's that it would read."""
+    return {k: v for k, v in os.environ.items() if not k.upper().startswith(_FOREIGN)} | dict(more)
+
+
 class ZenleadProcess:
     """One running ``zenlead run``. ``metrics_url`` and ``health_url`` are where it serves."""
 
@@ -66,8 +71,7 @@ class ZenleadProcess:
             "--log-format=json",
             *arguments,
         ]
-        clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(_FOREIGN)}
-        self._process = spawn(command, log=log, env={**clean, **(env or {})}, cwd=ROOT)
+        self._process = spawn(command, log=log, env=environment(env or {}), cwd=ROOT)
 
     def __repr__(self) -> str:
         code = self._process.poll()
@@ -94,18 +98,23 @@ class ZenleadProcess:
         """Its log lines, decoded; what is no JSON object is left out."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
-    async def http(self, url: str) -> tuple[int, str]:
+    async def http(
+        self, url: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = PROBE_TIMEOUT_S
+    ) -> tuple[int, str]:
         """Status and body of a GET; status 0 when nobody answers."""
-        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                session.get(url) as response,
+            ):
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return 0, ""
 
-    async def metrics(self) -> dict[str, float]:
+    async def metrics(self, timeout_s: float = PROBE_TIMEOUT_S) -> dict[str, float]:
         """The samples of /metrics: ``name{label="value"}``, labels by the alphabet, to its value."""
-        status, text = await self.http(self.metrics_url)
+        status, text = await self.http(self.metrics_url, timeout_s=timeout_s)
         assert status == 200, f"/metrics answered {status}"
         samples = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
         return {_ordered(name): float(value) for name, _, value in samples}

@@ -17,6 +17,7 @@ from tests.simulated.clock import WallClock
 from tests.simulated.faultyapi import FaultyApi, Weather
 from zenlead.controller.assembly import Controller
 from zenlead.controller.parameters import Parameters
+from zenlead.controller.spans import untraced
 from zenlead.kube.errors import ApiError, NotFound
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
 from zenlead.sandbox.apiserver import ApiServer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from zenlead.controller.spans import Span
     from zenlead.kube.resources import Resource
 
 Body = dict[str, Any]
@@ -54,6 +56,7 @@ class Cluster:
         self.network = FaultyApi(self.api, self.dice, weather)
         self.lease_network = FaultyApi(self.api, self.dice, weather)
         self.facts: list[Any] = []
+        self.span: Span = untraced
         self._parameters = Parameters(identity="zenlead-0", lease_namespace="default", **parameters)
         self._addresses = 0
         self._pods = 0
@@ -76,7 +79,7 @@ class Cluster:
             self._parameters,
             wall=self.wall,
             notify=self.facts.append,
-            span=lambda name, attributes: contextlib.nullcontext(),
+            span=self.span,
         )
         self._task = asyncio.create_task(self.controller.run())
 

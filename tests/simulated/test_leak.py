@@ -6,7 +6,6 @@ Names, namespaces, labels, addresses and nodes are new each time, so nothing can
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 from typing import Any
@@ -49,7 +48,6 @@ class Churn:
             Parameters(identity="zenlead-0", lease_namespace="default", qps=0.0),
             wall=self.wall,
             notify=self._hear,
-            span=lambda name, attributes: contextlib.nullcontext(),
         )
         self.metrics = Metrics(
             build=Build(version="0", commit="", build_date=""),

@@ -39,7 +39,16 @@ LAWS: dict[str, frozenset[str]] = {
     "demo": frozenset(
         {"msgspec", "rich", "zenlead.lead.", "zenlead.kube.", "zenlead.controller.", "zenlead.sandbox."}
     ),
-    "cli": frozenset({"zenlead.settings", "zenlead.knobs", "zenlead.kube.errors", "zenlead.lead.golang"}),
+    "cli": frozenset(
+        {
+            "zenlead.build",
+            "zenlead.reading",
+            "zenlead.settings",
+            "zenlead.knobs",
+            "zenlead.kube.errors",
+            "zenlead.lead.golang",
+        }
+    ),
 }
 # Commands are loaded by name when they are called, so that no other command pays for their imports.
 COMMANDS = frozenset({"zenlead.controller.run", "zenlead.sandbox.demo"})

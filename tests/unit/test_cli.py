@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
+import socket
 import subprocess
 import sys
 from types import ModuleType
@@ -14,10 +16,12 @@ import pytest
 from zenlead import __version__
 from zenlead.cli import main
 from zenlead.kube.errors import Forbidden, Invalid, Unauthorized, Unreachable
+from zenlead.sandbox.box import write_kubeconfig
 from zenlead.settings import KNOBS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class ConfigError(Exception):
@@ -99,7 +103,7 @@ def test_flags_as_go_and_as_unix_write_them(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["bogus"], "unknown command 'bogus'; known: run, config, demo"),
+        (["bogus"], "unknown command 'bogus'; known: run, config, cleanup, demo"),
         (["run", "more"], "unexpected 'more' after the command run; see zenlead run --help"),
         (["--qsp", "3"], "unknown flag --qsp; did you mean --qps?"),
         (["--qsp=3"], "unknown flag --qsp; did you mean --qps?"),
@@ -109,7 +113,7 @@ def test_flags_as_go_and_as_unix_write_them(
         ),
         (["--metrics"], "unknown flag --metrics; did you mean --"),  # no abbreviations
         (["--qps"], "--qps needs a value, such as --qps=50"),
-        (["--kubeconfig"], "--kubeconfig needs a value, such as --kubeconfig=KUBECONFIG"),
+        (["--kubeconfig"], "--kubeconfig needs a value, such as --kubeconfig=PATH"),
         (["--leader-elect", "false"], "--leader-elect false: write --leader-elect=false"),
         (["--leader-elect="], "--leader-elect: '' (flag): not a boolean; allowed: true or false"),
         (["--qps=x"], "--qps: 'x' (flag): not allowed; allowed: a number from 0"),
@@ -207,6 +211,50 @@ def test_an_interrupt_before_the_controller_listens_for_it(
     assert lines(capsys) == []
 
 
+@pytest.fixture
+def mute(tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """An API server that takes the question for its version and never answers, and a kubeconfig for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        config = tmp_path / "kubeconfig"
+        write_kubeconfig(config, f"http://127.0.0.1:{server.getsockname()[1]}", "t")
+        yield server, f"--kubeconfig={config}"
+
+
+def test_sigterm_before_the_controller_listens_for_it(mute: tuple[socket.socket, str]) -> None:
+    """Process 1 of a container ignores a signal that it has no handler for."""
+    server, config = mute
+    command = [sys.executable, "-m", "zenlead", config]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        server.accept()[0],
+    ):
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    assert "Traceback" not in out
+
+
+IMPATIENT = """
+import sys
+from zenlead.controller import run
+run.START_PATIENCE_S = 0.2
+from zenlead.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_api_server_that_says_nothing_cannot_be_reached(mute: tuple[socket.socket, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, mute[1]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "zenlead: cannot reach the API server: no answer within 0.2 s; "
+        "check --kubeconfig, --context and the network\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("argv", "rounds", "hold"),
     [
@@ -220,6 +268,7 @@ def test_demo(monkeypatch: pytest.MonkeyPatch, argv: list[str], rounds: int | No
     module: Any = ModuleType("zenlead.sandbox.demo")
     module.main = lambda args: seen.append(args) or 3
     monkeypatch.setitem(sys.modules, "zenlead.sandbox.demo", module)
+    monkeypatch.setenv("ZEN_LEAD_QPS", "x")  # no business of a command without settings
     assert main(argv) == 3
     assert (seen[0].rounds, seen[0].hold) == (rounds, hold)
 
@@ -241,8 +290,8 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    assert "\n  run     be the controller of a cluster" in text
-    assert "\n  demo    show elections" in text
+    assert "\n  run      be the controller of a cluster" in text
+    assert "\n  demo     show elections" in text
     assert max(len(line) for line in text.splitlines()) <= 110
     with pytest.raises(SystemExit):
         main(["demo", "--help"])
@@ -264,6 +313,23 @@ def test_version_of_the_module_and_nothing_heavy_is_loaded() -> None:
     version, loaded = out.splitlines()
     assert version == f"zenlead {__version__} (Python {sys.version.split()[0]})"
     assert loaded == "[]"
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"ZEN_LEAD_COMMIT": "abc", "ZEN_LEAD_BUILD_DATE": "2026-01-02"}, "commit abc, built 2026-01-02, "),
+        ({"ZEN_LEAD_COMMIT": "abc", "ZEN_LEAD_BUILD_DATE": ""}, "commit abc, "),
+    ],
+)
+def test_version_says_which_build_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], told: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"zenlead {__version__} ({told}Python {sys.version.split()[0]})\n"
 
 
 def test_python_dash_m() -> None:

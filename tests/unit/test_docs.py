@@ -14,11 +14,13 @@ import yaml
 
 from benchmarks.__main__ import command_line
 from tests.unit.lead.builders import pod
+from zenlead.cli import main
 from zenlead.cli.commands import COMMANDS
 from zenlead.lead import contract
 from zenlead.lead.contract import Policy, Reason, Routing, parse_policy
 from zenlead.lead.select import is_candidate, pod_problems, priority
-from zenlead.settings import KNOBS, load
+from zenlead.reading import load
+from zenlead.settings import KNOBS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,10 +28,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMING = [page for page in PAGES if page.name != "benchmarks.md"]  # which speaks of other programs too
-FLAGS_OF_OTHERS = {"--for", "--as"}  # kubectl's
+FLAGS_OF_OTHERS = {"--for", "--as", "--enable-feature"}  # of kubectl and Prometheus
+FLAGS_OF_ALL = {"--help", "--version"}  # that no knob stands behind
 # A prefix, a condition, a label and what stands in a selector; objects.md has them.
 NO_ANNOTATIONS = {"PREFIX", "LEADER_READY", "SOURCE_SERVICE", "NOBODY_UNTIL"}
 WORDS_OF_EVENTS = re.compile(r'"([A-Z][a-z]+[A-Z][A-Za-z]+)"')
+# Commands of other programs, in a block or in a line; tests/docs runs those in blocks.
+OTHER_COMMANDS = re.compile(
+    r"(?:^(?:\$ )?|before: )(?:kubectl|helm) .*$|`(?:kubectl|helm) [^`]*`", re.MULTILINE
+)
+NO_KNOBS = {"--node-monitor-grace-period", "--set", "--yes"}  # of kube-controller-manager, helm, cleanup
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def marked(page: str, name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "annotations.md", "observability.md"])
 def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
     assert (ROOT / "docs" / page).read_text() == generate.generated(page), "run: python docs/generate.py"
 
@@ -60,7 +68,8 @@ def test_generated_tables_are_as_generated(generate: Any, page: str) -> None:
 def test_the_tables_hold_everything(generate: Any) -> None:
     settings, metrics = generate.settings_table(), generate.metrics_table()
     for k in KNOBS:
-        assert f"| `--{k.flag}` |" in settings
+        assert f"| `--{k.flag}`<br>`{k.env}`<br>" in settings
+        assert not k.in_file or f"<br>`{k.key}` | {k.parse.allowed} | " in settings
     for name in (
         "failover_count_total",
         "leader_services_total",
@@ -132,9 +141,9 @@ def test_every_test_that_a_row_names_exists(generate: Any) -> None:
             assert shown.test.startswith("test_"), shown
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(((?!https?://)[^)]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
         found = page.parent / path if path else page
         assert found.exists(), target
@@ -149,9 +158,9 @@ def test_names_exist(page: Path) -> None:
     known = {value for value in vars(contract).values() if isinstance(value, str)}
     for name in re.findall(r"(?:leader\.)?zen-lead\.io/[A-Za-z-]*[A-Za-z]", text.replace("\\", "")):
         assert name in known, name
-    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS
+    flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS | FLAGS_OF_ALL | NO_KNOBS
     flags |= set(re.findall(r"--[a-z-]+", command_line().format_help()))
-    for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
+    for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", OTHER_COMMANDS.sub("", text)):
         assert flag in flags, flag
     metrics = marked("docs/metrics.md", "metrics")
     for name in re.findall(r"zen_lead_[a-z_]+", text):
@@ -190,6 +199,15 @@ def test_the_map_shows_the_tree() -> None:
         for file in re.findall(r"\w+\.py", line):
             assert (within / file).is_file(), line
     assert packages == {path.parent.name for path in (ROOT / "zenlead").glob("*/__init__.py")}
+
+
+def test_mistakes_are_told_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zenlead.yaml").write_text("burst: lots\nloglevel: debug\n")
+    assert main(["--config=zenlead.yaml"]) == 2
+    assert f"```text\n{capsys.readouterr().err}```\n" == marked("docs/configuration.md", "mistakes")
 
 
 def test_the_example_file_loads(tmp_path: Path) -> None:

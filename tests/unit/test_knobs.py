@@ -16,6 +16,7 @@ from zenlead.knobs import (
     object_name,
     one_of,
     problem,
+    similar,
     whole,
     whole_seconds,
 )
@@ -76,15 +77,18 @@ def test_an_address_is_written_as_it_is_read() -> None:
 
 def test_whole_numbers() -> None:
     parse = whole(1, 10)
-    assert [parse(text) for text in ("1", "007", "10")] == [1, 7, 10]
-    for text in ("0", "11", "-1", "", "1.5", "1_0", " 1", "1e1", "ten", "\u0661", "9" * 5000):
-        with pytest.raises(ValueError, match="allowed: a whole number from 1 to 10"):
+    assert [parse(text) for text in ("1", "7", "10")] == [1, 7, 10]
+    for text in ("0", "11", "-1", "", "1.5", "1_0", " 1", "1e1", "ten", "\u0661", "9" * 5000, "1\n"):
+        with pytest.raises(ValueError, match=r"^not allowed; allowed: a whole number from 1 to 10$"):
+            parse(text)
+    for text in ("007", "00", "0" * 5000):  # 7 for some, octal for others
+        with pytest.raises(ValueError, match=r"begins with 0, .*; allowed: a whole number from 1 to 10"):
             parse(text)
 
 
 def test_numbers() -> None:
     assert [number(text) for text in ("0", "50", "2.5", ".5")] == [0, 50, 2.5, 0.5]
-    for text in ("", "-1", "nan", "inf", "1e3", "1.", "50/s", "9" * 18):
+    for text in ("", "-1", "nan", "inf", "1e3", "1.", ".", "50/s", "9" * 18, "010", "00.5"):
         with pytest.raises(ValueError, match="allowed: a number from 0 to"):
             number(text)
 
@@ -136,6 +140,24 @@ def test_a_problem_is_one_short_line() -> None:
     assert line.endswith("…' (environment ZEN_LEAD_QPS): no")
     assert "\n" not in line
     assert len(line) < 140
+
+
+def test_a_word_is_similar_whatever_its_case_and_dashes() -> None:
+    known = ["logLevel", "leaderElect", "leaderElectionId"]
+    for word in ("loglevel", "log-level", "LOG_LEVEL", "logLevle"):
+        assert similar(word, known) == "logLevel"
+    assert similar("leader-elect", known) == "leaderElect"
+    assert similar("password", known) is None
+    assert similar("", known) is None
+
+
+def test_every_grammar_says_in_its_refusals_what_documents_say() -> None:
+    for grammar in (whole(1, 10), number, duration, whole_seconds, object_name, namespaces, address):
+        with pytest.raises(ValueError, match="allowed: ") as caught:
+            grammar(",\n")
+        assert grammar.allowed.partition(",")[0] in str(caught.value) or "a duration as Go" in str(
+            caught.value
+        )
 
 
 def test_the_nearest_word_always_exists() -> None:

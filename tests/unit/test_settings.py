@@ -7,9 +7,14 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as search
+from hypothesis import strategies as st
 
 from zenlead.knobs import Address
-from zenlead.settings import KNOB_BY_FLAG, KNOBS, Settings, SettingsError, load
+from zenlead.reading import SettingsError, again, examine, load, turned
+from zenlead.settings import KNOB_BY_FLAG, KNOBS, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,14 +108,54 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
     assert [line.flag for line in settings.effective()] == [k.flag for k in KNOBS]
 
 
-def test_every_knob_can_be_set_by_environment_and_by_file(tmp_path: Path) -> None:
-    own = {k.flag: k.default or "x" for k in KNOBS if k.flag != "config"}
-    by_environment = load({}, {KNOB_BY_FLAG[flag].env: text for flag, text in own.items()})
-    path = config(tmp_path, "".join(f"{KNOB_BY_FLAG[flag].key}: {text}\n" for flag, text in own.items()))
+# A value for each knob that is not its default, and what goes with all the others.
+OTHER = {
+    "metrics-bind-address": "127.0.0.1:9090",
+    "health-probe-bind-address": "0",
+    "metrics-collection-timeout-seconds": "7",
+    "metrics-per-service": "false",
+    "leader-elect": "false",
+    "leader-election-id": "other",
+    "leader-election-lease-duration": "30s",
+    "leader-election-renew-deadline": "20s",
+    "leader-election-retry-period": "1s",
+    "max-concurrent-reconciles": "4",
+    "qps": "2.5",
+    "burst": "0",
+    "reconcile-min-interval-ms": "250",
+    "enable-parallel-api-calls": "false",
+    "write-conditions": "false",
+    "retry-max-attempts": "5",
+    "retry-initial-delay-ms": "50",
+    "retry-max-delay-ms": "800",
+    "fast-retry-max-attempts": "4",
+    "fast-retry-initial-delay-ms": "10",
+    "fast-retry-max-delay-ms": "90",
+    "max-cache-size-per-namespace": "0",
+    "cache-update-timeout-seconds": "3",
+    "cache-cleanup-interval-seconds": "60",
+    "enable-leader-pod-cache": "false",
+    "leader-pod-cache-ttl-seconds": "0",
+    "watch-namespaces": "team-a,team-b",
+    "kubeconfig": "/etc/kubeconfig",
+    "context": "kind",
+    "log-level": "debug",
+    "log-format": "json",
+    "dry-run": "true",
+}
+
+
+def test_every_knob_can_be_set_on_every_way(tmp_path: Path) -> None:
+    assert set(OTHER) == set(KNOB_BY_FLAG) - {"config"}
+    by_flag = load(OTHER, {})
+    by_environment = load({}, {KNOB_BY_FLAG[flag].env: text for flag, text in OTHER.items()})
+    path = config(tmp_path, "".join(f"{KNOB_BY_FLAG[flag].key}: {text}\n" for flag, text in OTHER.items()))
     by_file = load({"config": path}, {})
-    for flag in own:
+    for flag in OTHER:
         field = KNOB_BY_FLAG[flag].field
-        assert getattr(by_environment, field) == getattr(by_file, field)
+        value = getattr(by_flag, field)
+        assert value != getattr(Settings(), field), flag
+        assert getattr(by_environment, field) == getattr(by_file, field) == value
         assert by_environment.given[flag].source == f"environment {KNOB_BY_FLAG[flag].env}"
         assert by_file.given[flag].source.startswith(f"{path} line ")
 
@@ -145,13 +190,15 @@ def test_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_problem_is_told_with_its_source(tmp_path: Path) -> None:
-    path = config(tmp_path, "burst: lots\n")
+    path = config(tmp_path, "burst: lots\nqps: many\n")
     told = problems({"qps": "-1", "config": path}, {"ZEN_LEAD_LEADER_ELECT": "yes"})
     assert told == (
         "--leader-elect: 'yes' (environment ZEN_LEAD_LEADER_ELECT): not a boolean; allowed: true or false "
         "(also 1 t T TRUE True 0 f F FALSE False)",
+        f"--qps: 'many' ({path} line 2, key qps): not allowed; allowed: a number from 0 to 2147483647",
         "--qps: '-1' (flag): not allowed; allowed: a number from 0 to 2147483647",
-        f"--burst: 'lots' ({path} line 1): not allowed; allowed: a whole number from 0 to 2147483647",
+        f"--burst: 'lots' ({path} line 1, key burst): not allowed; "
+        "allowed: a whole number from 0 to 2147483647",
     )
 
 
@@ -220,7 +267,7 @@ def test_file_lists_comments_and_scalars_as_text(tmp_path: Path) -> None:
     path = config(
         tmp_path,
         "# ours\nwatchNamespaces:\n  - a\n  - b\nmetricsBindAddress: 0\nleaderElect: false\n"
-        "leaderElectionId: '007'\nhealthProbeBindAddress: [':9']\n",
+        "leaderElectionId: 007\nhealthProbeBindAddress: ':9'\nqps: &pace 5\nburst: *pace\n",
     )
     settings = load({"config": path}, {})
     assert settings.watch_namespaces == ("a", "b")
@@ -228,9 +275,15 @@ def test_file_lists_comments_and_scalars_as_text(tmp_path: Path) -> None:
     assert settings.leader_elect is False
     assert settings.leader_election_id == "007"
     assert settings.health_probe_bind_address == Address("", 9)
+    assert settings.qps == settings.burst == 5
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbfqps: 5\n", "qps: 5\n".encode("utf-16"), b'{"qps": 5}'])
+def test_the_file_as_other_programs_write_it(tmp_path: Path, body: bytes) -> None:
+    assert load({"config": config(tmp_path, body)}, {}).qps == 5
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n", "{}\n"])
 def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
     path = config(tmp_path, text)
     assert set(load({"config": path}, {}).given) == {"config"}
@@ -247,18 +300,62 @@ def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
             "a: 1\nleader-elect: false\n",
             "{path} line 2: unknown key 'leader-elect'; did you mean leaderElect?",
         ),
-        ("config: other.yaml\n", "{path} line 1: unknown key 'config'; did you mean "),
+        ("LOG_LEVEL: info\n", "{path} line 1: unknown key 'LOG_LEVEL'; did you mean logLevel?"),
+        ("password: x\n", "{path} line 1: unknown key 'password'; `zenlead config -o json` lists the keys"),
+        ("config: other.yaml\n", "{path} line 1: config has no place in a file; give it as a flag or"),
+        ("<<: {{qps: 1}}\n", "{path} line 1: unknown key '<<'"),
+        ("? [qps]\n: 1\n", "{path} line 1: a key is no word; allowed: lines such as"),
         ("qps: 1\nqps: 2\n", "{path} line 2: qps stands there twice (first at {path} line 1)"),
         (
             "qps: {{a: 1}}\n",
-            "{path} line 1: qps holds more than a value; allowed: one value, or a list of names",
+            "{path} line 1: qps holds more than a value; allowed: a number from 0 to",
         ),
-        ("watchNamespaces: [[a]]\n", "{path} line 1: watchNamespaces holds more than a value"),
-        ("qps:\n", "--qps: '' ({path} line 1): not allowed; allowed: a number"),
-        ("leaderElect: yes\n", "--leader-elect: 'yes' ({path} line 1): not a boolean"),
+        ("qps: [5]\n", "{path} line 1: qps holds more than a value; allowed: a number from 0 to"),
+        (
+            "watchNamespaces: [[a]]\n",
+            "{path} line 1: an item of watchNamespaces holds more than a value; allowed: names with commas",
+        ),
+        (
+            "watchNamespaces: {{a: b}}\n",
+            "{path} line 1: watchNamespaces holds more than a value; allowed: names with commas",
+        ),
+        ("watchNamespaces: ['']\n", "{path} line 1: an item of watchNamespaces is empty"),
+        ("watchNamespaces: [~]\n", "{path} line 1: an item of watchNamespaces is null"),
+        ("qps:\n", "{path} line 1: qps is null; leave it out for the default, or write ''"),
+        ("kubeconfig: null\n", "{path} line 1: kubeconfig is null"),
+        ("qps: !!int 5\n", "{path} line 1: qps has a tag, 'tag:yaml.org,2002:int'; allowed: the value alone"),
+        ("qps: !!python/object/apply:os.system ['true']\n", "{path} line 1: qps holds more than a value"),
+        ("!!set {{qps}}\n", "--config: {path!r} (flag): holds no mapping"),
+        ("leaderElect: yes\n", "--leader-elect: 'yes' ({path} line 1, key leaderElect): not a boolean"),
+        ("leaderElect: on\n", "--leader-elect: 'on' ({path} line 1, key leaderElect): not a boolean"),
+        (
+            "burst: 0777\n",
+            "--burst: '0777' ({path} line 1, key burst): begins with 0, which some read as octal; allowed: a",
+        ),
+        ("burst: 0x1F\n", "--burst: '0x1F' ({path} line 1, key burst): not allowed"),
+        ("burst: 1e3\n", "--burst: '1e3' ({path} line 1, key burst): not allowed"),
+        ("qps: 1e3\n", "--qps: '1e3' ({path} line 1, key qps): not allowed"),
+        ("qps: .inf\n", "--qps: '.inf' ({path} line 1, key qps): not allowed"),
+        ("burst: 1_000\n", "--burst: '1_000' ({path} line 1, key burst): not allowed"),
+        (
+            "burst: " + "9" * 5000 + "\n",
+            "--burst: '" + "9" * 60 + "…' ({path} line 1, key burst): not allowed",
+        ),
+        ("burst: |\n  5\n", "--burst: '5\\n' ({path} line 1, key burst): not allowed"),
+        ("leaderElectionLeaseDuration: 1:30\n", "--leader-election-lease-duration: '1:30' ({path} line 1,"),
+        ('context: "\\ud800"\n', "--context: '\\ud800' ({path} line 1, key context): has characters that"),
+        ('"\\UFFFFFFFF": 1\n', "--config: {path!r} (flag): is no YAML: a number in it is too large"),
+        ("%YAML " + "9" * 5000 + ".1\n---\n", "--config: {path!r} (flag): is no YAML: a number in it is too"),
+        ("[" * 5000, "--config: {path!r} (flag): nests too deeply"),
+        ("qps: *secret\n", "--config: {path!r} (flag): is no YAML (line 1): found undefined alias"),
+        ("qps: 1\x00\n", "--config: {path!r} (flag): is no YAML: unacceptable character #x0000"),
+        ("hunter2\n", "--config: {path!r} (flag): holds no mapping"),
         ("- qps\n", "--config: {path!r} (flag): holds no mapping; allowed: lines such as leaderElect: false"),
-        ("qps: [1\n", "--config: {path!r} (flag): is no YAML: while parsing a flow sequence"),
-        ("a: 1\n--- \nb: 1\n", "--config: {path!r} (flag): is no YAML: expected a single document"),
+        (
+            "burst: 1\nqps: [1\n",
+            "--config: {path!r} (flag): is no YAML (line 3): while parsing a flow sequence, expected ',' or",
+        ),
+        ("a: 1\n--- \nb: 1\n", "--config: {path!r} (flag): is no YAML (line 2): expected a single document"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, text: str, expected: str) -> None:
@@ -277,5 +374,115 @@ def test_a_file_that_is_not_there_not_text_or_no_file(tmp_path: Path) -> None:
     assert line == "--config: '/' (flag): cannot be read: Is a directory"
     (line,) = problems({"config": config(tmp_path, b"qps: \xff\n")})
     assert "is no YAML" in line
-    (line,) = problems({"config": config(tmp_path, b"#" * (1 << 20) + b"#")})
-    assert "is longer than 1048576 bytes" in line
+    (line,) = problems({"config": config(tmp_path, b"#" * (1 << 20))})
+    assert "is longer than 65536 bytes" in line
+    assert load({"config": config(tmp_path, b"#" * (1 << 16))}, {}).qps == 50
+
+
+def test_a_file_of_something_else_is_told_in_few_lines_and_without_its_values(tmp_path: Path) -> None:
+    text = "".join(f"user{number}: {{token: hunter{number}}}\n" for number in range(1000))
+    told = problems({"config": config(tmp_path, text)})
+    assert len(told) == 21
+    assert told[-1] == "and 980 more problems"
+    assert "hunter" not in "".join(told)
+
+
+def test_aliases_that_multiply_cost_nothing(tmp_path: Path) -> None:
+    """Each level names the one before ten times; nobody writes that out."""
+    bomb = "a0: &a0 [x, x]\n" + "".join(
+        f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
+    )
+    told = problems({"config": config(tmp_path, bomb + "watchNamespaces: *a29\n")})
+    assert told[0].endswith("unknown key 'a0'; `zenlead config -o json` lists the keys")
+    (itself,) = problems({"config": config(tmp_path, "watchNamespaces: &all [*all]\n")})
+    assert "an item of watchNamespaces holds more than a value" in itself
+
+
+@search(max_examples=300)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=200).map(lambda text: text.encode(errors="surrogatepass")),
+        st.lists(
+            st.sampled_from(
+                [k.key for k in KNOBS]
+                + list("[]{}:,&*!|>'\"%@`#~-?\n\n ")
+                + [": ", "\n- ", "yes", "1e3", "0777"]
+            ),
+            max_size=40,
+        ).map(lambda words: "".join(words).encode()),
+    )
+)
+def test_any_bytes_are_settings_or_complaints(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
+    """Nothing else comes out: no other exception, no complaint that is empty or takes several lines."""
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_bytes(body)
+    reading = examine({"config": str(path)}, {})
+    assert (reading.found is None) == bool(reading.problems)
+    for line in reading.problems:
+        assert line.isprintable()
+        assert 10 < len(line) < 600
+    for k in KNOBS:
+        if reading.found is not None and k.flag not in reading.given:
+            assert getattr(reading.found, k.field) == getattr(Settings(), k.field)
+
+
+@given(st.data())
+def test_what_is_written_as_yaml_is_read_as_it_was_meant(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Any text of any knob, quoted by a YAML library, is the text that its knob gets."""
+    texts = data.draw(
+        st.dictionaries(st.sampled_from([k.key for k in KNOBS if k.in_file]), st.text(max_size=30))
+    )
+    path = tmp_path_factory.getbasetemp() / "written.yaml"
+    path.write_text(yaml.safe_dump(texts, default_style='"'))
+    reading = examine({"config": str(path)}, {})
+    assert {it.key: it.text for flag, it in reading.given.items() if flag != "config"} == texts
+
+
+# --- a file that changes --------------------------------------------------------------------------
+
+
+def test_what_a_changed_file_means_for_a_controller_that_runs(tmp_path: Path) -> None:
+    path = config(tmp_path, "qps: 1\nburst: 1\nleaderElectionId: a\nlogLevel: debug\n")
+    environ = {"ZEN_LEAD_CONFIG": path, "ZEN_LEAD_BURST": "7"}
+    running = load({"log-level": "warn"}, environ)
+    config(
+        tmp_path,
+        "burst: 2\nleaderElectionId: b\nlogLevel: error\nretryMaxAttempts: 9\nwriteConditions: true\n",
+    )
+    wanted = again(running, environ)
+    after = turned(running, wanted)
+    assert after.applied == ("qps", "retry-max-attempts")
+    assert after.waiting == ("leader-election-id",)
+    now = after.settings
+    assert (now.qps, now.retry_max_attempts, now.leader_election_id) == (50, 9, "a")
+    assert (now.burst, now.log_level) == (7, "warn"), "the environment and a flag have won, and still do"
+    sources = {line.flag: line.source for line in now.effective()}
+    assert sources["qps"] == "default"
+    assert sources["retry-max-attempts"] == f"{path} line 4"
+    assert sources["leader-election-id"] == f"{path} line 3"
+    assert turned(now, wanted)[1:] == ((), ("leader-election-id",))
+    assert turned(running, running) == (running, (), ())
+
+
+def test_a_broken_file_is_not_used_at_all(tmp_path: Path) -> None:
+    path = config(tmp_path, "qps: 1\n")
+    running = load({"config": path}, {})
+    config(tmp_path, "qps: 2\nburst: lots\n")
+    with pytest.raises(SettingsError, match="--burst: 'lots'"):
+        again(running, {})
+
+
+def test_knobs_that_must_go_together_are_turned_together() -> None:
+    """Else a part of a sound file could make settings that no start would take."""
+    live = {k.flag: k.live for k in KNOBS}
+    for pair in (
+        ("leader-election-lease-duration", "leader-election-renew-deadline"),
+        ("leader-election-retry-period", "leader-election-renew-deadline"),
+        ("retry-initial-delay-ms", "retry-max-delay-ms"),
+        ("fast-retry-initial-delay-ms", "fast-retry-max-delay-ms"),
+        ("metrics-bind-address", "health-probe-bind-address"),
+    ):
+        assert len({live[flag] for flag in pair}) == 1

@@ -12,9 +12,10 @@ import traceback
 from typing import TYPE_CHECKING
 
 from zenlead.cli.arguments import UsageError, parse
-from zenlead.cli.commands import COMMANDS, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
-from zenlead.cli.failures import complain, explain
-from zenlead.settings import KNOBS, Settings, SettingsError, load
+from zenlead.cli.commands import COMMANDS
+from zenlead.cli.failures import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, complain, explain
+from zenlead.reading import SettingsError, examine
+from zenlead.settings import KNOBS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings()
     try:
         command, args = parse(sys.argv[1:] if argv is None else argv, COMMANDS)
-        settings = load(
+        reading = examine(
             {k.flag: text for k in KNOBS if (text := getattr(args, k.field, None)) is not None}, os.environ
         )
-        return command.run(args, settings)
+        settings = reading.found or settings
+        return command.run(args, reading)
     except (UsageError, SettingsError) as wrong:
         complain(str(wrong).splitlines())
         return EXIT_USAGE

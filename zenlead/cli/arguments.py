@@ -8,19 +8,20 @@ would.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from zenlead import __version__
-from zenlead.knobs import Knob, nearest
-from zenlead.lead.golang import parse_bool
+from zenlead.build import UNKNOWN, this_build
+from zenlead.knobs import Knob, nearest, switch
 from zenlead.settings import KNOB_BY_FLAG, KNOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from zenlead.settings import Settings
+    from zenlead.reading import Reading
 
 DEFAULT_COMMAND = "run"
 _HELP_WIDTH = 100  # columns; wide enough for the longest flag beside its help, and fits most terminals
@@ -36,8 +37,10 @@ class Command(NamedTuple):
 
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace, Settings], int]
+    run: Callable[[argparse.Namespace, Reading], int]
     epilog: str
+    has_settings: bool = False  # takes a flag for each
+    details: str = ""  # paragraphs before the flags
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,24 +77,25 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> tuple[Command
         flag = word.partition("=")[0]
         if not word.startswith("-"):
             raise UsageError(f"unexpected {word!r} after the command {name}; see zenlead {name} --help")
-        if command.add_arguments is knob_arguments:
+        if command.has_settings:
             raise _unknown_flag(flag)
         raise UsageError(f"{flag} is no flag of zenlead {name}; see zenlead {name} --help")
     return command, args
 
 
-def knob_arguments(parser: argparse.ArgumentParser) -> None:
+def _knob_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for each knob, in its group."""
     groups: dict[str, Any] = {}
     for k in KNOBS:
         if k.group not in groups:
             groups[k.group] = parser.add_argument_group(k.group)
         default = f"default {k.default}" if k.default else "no default"
+        turned = ", live" if k.live else ""
         groups[k.group].add_argument(
             f"--{k.flag}",
             dest=k.field,
             metavar=_metavar(k),
-            help=f"{k.help} ({default}) [{k.env}]".replace("%", "%%"),
+            help=f"{k.help} ({default}{turned}) [{k.env}]".replace("%", "%%"),
         )
 
 
@@ -134,7 +138,9 @@ def _parser(name: str, command: Command, commands: Mapping[str, Command]) -> _Pa
     parser = _Parser(
         prog=f"zenlead {name}".strip(),
         usage=f"zenlead {name or '[command]'} [flags]",
-        description=command.summary if name else _description(commands),
+        description="\n\n".join(filter(None, (command.summary, command.details)))
+        if name
+        else _description(commands),
         epilog=command.epilog,
         formatter_class=_Help,
         allow_abbrev=False,
@@ -142,29 +148,37 @@ def _parser(name: str, command: Command, commands: Mapping[str, Command]) -> _Pa
     )
     about = parser.add_argument_group("About")
     about.add_argument("-h", "--help", action="help", help="show this help")
-    version = f"zenlead {__version__} (Python {platform.python_version()})"
-    about.add_argument("--version", action="version", version=version, help="show the version")
+    about.add_argument("--version", action="version", version=_version(), help="show the version")
     command.add_arguments(parser)
+    if command.has_settings:
+        _knob_arguments(parser)
     return parser
 
 
+def _version() -> str:
+    """One line for a bug report."""
+    commit, date = this_build(os.environ)
+    told = [f"commit {commit}"] * (commit != UNKNOWN) + [f"built {date}"] * (date != UNKNOWN)
+    return f"zenlead {__version__} ({', '.join([*told, f'Python {platform.python_version()}'])})"
+
+
 def _description(commands: Mapping[str, Command]) -> str:
-    listed = "\n".join(f"  {name:<8}{command.summary}" for name, command in commands.items())
-    return f"Routes a Kubernetes Service to exactly one ready pod, the leader.\n\ncommands:\n{listed}"
+    listed = "\n".join(f"  {name:<9}{command.summary}" for name, command in commands.items())
+    return (
+        "Routes a Kubernetes Service to exactly one ready pod, the leader.\n\n"
+        f"commands:\n{listed}\n\n"
+        "zenlead COMMAND --help says more of one; below are the flags of run."
+    )
 
 
 def _metavar(k: Knob) -> str:
-    """What kind of value stands after the flag."""
-    if k.is_switch:
-        return "BOOL"
-    if k.field.endswith("_s"):
-        return "DURATION"
-    return "N" if isinstance(k.parse(k.default), int | float) else k.flag.rpartition("-")[2].upper()
+    """What stands for a value after the flag."""
+    return k.flag.rpartition("-")[2].upper() if k.parse.word in {"TEXT", "WORD"} else k.parse.word
 
 
 def _is_bool(text: str) -> bool:
     try:
-        parse_bool(text)
+        switch(text)
     except ValueError:
         return False
     return True

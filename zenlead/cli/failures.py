@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     from zenlead.settings import Settings
 
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
 # What a listening socket fails with: taken, not permitted, not of this machine, no such name (or not now).
 _NO_ADDRESS = frozenset(
     {

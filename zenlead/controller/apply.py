@@ -8,9 +8,7 @@ routine write gives way to anything urgent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 import msgspec
 
@@ -29,13 +27,15 @@ from zenlead.lead.wire import WireService, WireSlice, decode
 from zenlead.lead.writes import Create, Delete, Patch, Target, Write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from zenlead.controller.caches import Caches
+    from zenlead.controller.spans import Span
     from zenlead.kube.store import Store
     from zenlead.lead.views import Key, ServiceView
 
 NAMESPACE_TERMINATING = "NamespaceTerminating"  # the cause in a Forbidden for which nobody can do anything
 RESOURCES: dict[Target, Resource] = {Target.SERVICES: SERVICES, Target.SLICES: ENDPOINT_SLICES}
-Span: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[Any]]
 
 
 class Reads(Protocol):
@@ -92,7 +92,7 @@ class Applier:
         self._caches = caches
         self._reads = reads
         self._listener = listener
-        self._parallel = parallel
+        self.parallel = parallel
         self._loop = asyncio.get_running_loop()
         self._routine: dict[Key, asyncio.Timeout] = {}  # routine writes under way; each removes itself
 
@@ -116,7 +116,7 @@ class Applier:
             del self._routine[key]
 
     async def apply_all(self, work: list[tuple[Write, Sender]], sight: Sight) -> None:
-        if len(work) == 1 or not self._parallel:
+        if len(work) == 1 or not self.parallel:
             for write, sender in work:
                 await self._apply(write, sender, sight)
             return
@@ -135,7 +135,7 @@ class Applier:
         result = "success"
         seen = sight.seen
         where = {"namespace": seen.namespace, "service": seen.name, "lane": lane.label}
-        with self._listener.span(f"{verb} {write.target}", where):
+        with self._listener.span(f"{verb} {write.target}", where | {"object": write.name}) as say:
             try:
                 await self._send(write, sender, seen.namespace)
             except (Conflict, NotFound) as error:
@@ -154,6 +154,7 @@ class Applier:
                 raise
             finally:
                 seconds = self._loop.time() - started
+                say("result", result)
                 self._listener.notify(
                     WriteDone(seen.namespace, seen.name, write.target, verb, lane.label, result, seconds)
                 )

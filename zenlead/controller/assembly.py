@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 from typing import TYPE_CHECKING, Any
 
-from zenlead.controller.apply import Listener, Span
+from zenlead.controller.apply import Listener
 from zenlead.controller.auditor import Auditor
 from zenlead.controller.caches import Caches, Selectors
+from zenlead.controller.garbage import few_collections
 from zenlead.controller.podwatches import PodWatches
 from zenlead.controller.reconcile import Reconciler
+from zenlead.controller.spans import Span, untraced
 from zenlead.controller.triggers import Trigger, Triggers
 from zenlead.controller.workers import Rooms, Workers, places
 from zenlead.kube.facts import ElectionChanged, KubeFact, TaskRestarted
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 NODES_PATIENCE_S = 5.0  # zones are worth this much waiting for at the start, then the work begins without
 # Passes that are under way at the end get this long; with the time to give the Lease back it is below 5 s.
 STOP_PATIENCE_S = 2.5
-SELDOM = 1_000_000  # middle collections until a full one
 INDEXED_NAMESPACES = 10_000  # indexes kept at a time; a namespace beyond that is loaded again when needed
 
 
@@ -66,9 +66,9 @@ class Controller:
         *,
         wall: Callable[[], float],
         notify: Callable[[KubeFact | ControllerFact], None],
-        span: Span,
+        span: Span = untraced,
     ) -> None:
-        self._parameters = parameters
+        self.parameters = parameters
         self._notify = notify
         self._stopping = asyncio.Event()
         self.heartbeats = Heartbeats()
@@ -85,7 +85,7 @@ class Controller:
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
         self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
         self.recorder = Recorder(api, parameters.identity, fence=self.elector.fence, now=wall, notify=notify)
-        lanes = LaneWriter(
+        self.lanes = LaneWriter(
             api,
             fence=self.elector.fence,
             qps=parameters.qps,
@@ -94,27 +94,28 @@ class Controller:
             notify=notify,
         )
         listener = Listener(notify, self._announce, span)
-        reconciler = Reconciler(self.caches, api, lanes, listener, wall=wall, options=parameters.options)
-        rooms = Rooms(self.caches, self.selectors, reconciler, lanes)
-        self.workers = Workers(rooms, self.queue, wall=wall, notify=notify)
+        self.reconciler = Reconciler(
+            self.caches, api, self.lanes, listener, wall=wall, options=parameters.options
+        )
+        rooms = Rooms(self.caches, self.selectors, self.reconciler, self.lanes)
+        self.workers = Workers(rooms, self.queue, wall=wall, notify=notify, span=span)
         self._steady = self._informers(api)
         self.pods = PodWatches(
             self.caches,
             self.selectors,
             informer=functools.partial(
-                Informer,
-                api,
+                self._informer(api),
                 Kind(PODS, WirePod),
                 on_change=self._follow_pod,
-                watch_timeout_s=parameters.pod_watch_timeout_s,
                 left=self.workers.presence.left,
                 came=self._came,
-                notify=notify,
             ),
             on_known=self._pods_known,
             presence=self.workers.presence,
             may_be_wide=not parameters.namespaces,
         )
+        self.beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}  # other tasks to keep alive
+        self.sweep_anew = asyncio.Event()  # the time between sweeps has changed
         self._tasks: set[asyncio.Task[None]] = set()
         self.auditor = Auditor(self.caches, notify)
         self.caches.slices.heard = self._audit
@@ -140,6 +141,8 @@ class Controller:
                 for informer in self._steady:
                     start(f"informer {informer.name}", informer.run)
                 start("scope", functools.partial(self.pods.run, start, self._end))
+                for name, body in self.beside.items():
+                    start(name, body)
                 work: list[asyncio.Task[None]] = []
                 beginning = group.create_task(self._begin(group, work), name="begin")
                 await self._stopping.wait()
@@ -189,15 +192,22 @@ class Controller:
 
     async def _begin(self, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]) -> None:
         """What waits for full caches: the competition for the Lease and the work."""
-        with _few_collections():
+        with few_collections():
             await self._filled()
         self._start_lasting(group, "elector", self.elector.run)
         self._start_lasting(group, "sweep", self._sweep)
         work.append(self._start(group, "events", self.recorder.run))
-        workers = self.workers
-        bodies = {Lane.URGENT: workers.urgent, Lane.FRESH: workers.fresh, Lane.ROUTINE: workers.routine}
-        for lane, count in places(self._parameters.max_concurrent_reconciles).items():
-            work += [self._start(group, f"{lane.label} worker {i}", bodies[lane]) for i in range(count)]
+
+        def hire(name: str, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            if not self._stopping.is_set():
+                work.append(self._start(group, name, body))
+
+        workers, count = self.workers, places(self.parameters.max_concurrent_reconciles)
+        for lane, body in ((Lane.URGENT, workers.urgent), (Lane.FRESH, workers.fresh)):
+            for number in range(count[lane]):
+                hire(f"{lane.label} worker {number}", body)
+        workers.seats.set(count[Lane.ROUTINE])
+        workers.seats.fill(hire, workers.routine)
 
     async def _filled(self) -> None:
         for informer in self._steady:
@@ -219,9 +229,15 @@ class Controller:
 
     async def _sweep(self) -> None:
         while True:
-            alive(self._parameters.index_sweep_s)
-            await asyncio.sleep(self._parameters.index_sweep_s)
-            self.selectors.sweep(self._parameters.index_sweep_s)
+            idle_s = self.parameters.index_sweep_s
+            alive(idle_s)
+            try:
+                async with asyncio.timeout(idle_s):
+                    await self.sweep_anew.wait()
+            except TimeoutError:
+                self.selectors.sweep(idle_s)
+            else:
+                self.sweep_anew.clear()
 
     def _informers(self, api: Any) -> list[Informer[Any]]:
         trigger, caches = self._trigger, self.caches
@@ -230,28 +246,25 @@ class Controller:
             (Kind(SERVICES, WireService), caches.services, self._follow_service),
             (Kind(ENDPOINT_SLICES, WireSlice, ours), caches.slices, self._enqueue(trigger.slice)),
         ]
-        presence, notify = self.workers.presence, self._notify
+        presence = self.workers.presence
+        informer = self._informer(api)
         informers = [
-            Informer(
-                api,
-                kind,
-                store,
-                follow,
-                namespace=namespace,
-                left=presence.left,
-                came=self._came,
-                notify=notify,
-            )
-            for namespace in self._parameters.namespaces or (None,)
+            informer(kind, store, follow, namespace=namespace, left=presence.left, came=self._came)
+            for namespace in self.parameters.namespaces or (None,)
             for kind, store, follow in followed
         ]
-        for informer in informers:
-            presence.add(informer.name)
-        if not self._parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
+        for one in informers:
+            presence.add(one.name)
+        if not self.parameters.namespaces:  # nodes belong to none, and rights in some may not reach them
             nodes: Kind[NodeView] = Kind(NODES, WireNode)
-            follow = self._enqueue(trigger.node)
-            informers.append(Informer(api, nodes, caches.nodes, follow, optional=True, notify=notify))
+            informers.append(informer(nodes, caches.nodes, self._enqueue(trigger.node), optional=True))
         return informers
+
+    def _informer(self, api: Any) -> functools.partial[Informer[Any]]:
+        """What all of them have in common."""
+        return functools.partial(
+            Informer, api, watch_timeout_s=self.parameters.watch_timeout_s, notify=self._notify
+        )
 
     def _pods_known(self, namespace: str) -> None:
         """Services that were not judged for want of their pods can be, now."""
@@ -296,7 +309,7 @@ class Controller:
             self.auditor.hear(changes)
 
     def _announce(self, source: ServiceView, said: Announcement) -> None:
-        if self._parameters.options.dry_run:
+        if self.parameters.options.dry_run:
             return
         related = said.related
         self.recorder.record(
@@ -310,20 +323,6 @@ class Controller:
             note=said.note,
             dedup=said.dedup,
         )
-
-
-@contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """What is made inside lives as long as the process, mostly, so that afterwards no collection looks at
-    it again: that would take longer than anybody should wait for the loop."""
-    young, middle, old = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(young, middle, SELDOM)
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(young, middle, old)
 
 
 def _elector(

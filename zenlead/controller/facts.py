@@ -1,4 +1,4 @@
-"""Facts that the controller reports about Services. observe/ turns them into metrics, logs and spans.
+"""Facts that the controller tells of Services and itself. observe/ turns them into metrics, logs and spans.
 
 ``service`` is always the source Service's name. Durations are seconds, points in time Unix seconds.
 """
@@ -53,6 +53,7 @@ class ServiceState(msgspec.Struct, frozen=True):
     sticky: str = ""  # hit (kept), miss (had to choose), empty (not asked)
     paused: bool = False
     leader_services: int = 1  # that exist for it; two for a moment when it is renamed
+    why: str = ""  # nobody leads: a reason of the LeaderReady condition, of a refusal, or NotWritten
 
 
 class RoutingSeen(msgspec.Struct, frozen=True):
@@ -118,6 +119,26 @@ class TimedOut(msgspec.Struct, frozen=True):
     operation: str
 
 
+class ConfigReloaded(msgspec.Struct, frozen=True):
+    """The config file changed and was taken over. ``applied``: the flags whose value is another one now."""
+
+    applied: tuple[str, ...]
+    at: float
+
+
+class ConfigWaiting(msgspec.Struct, frozen=True):
+    """The config file has other values for these flags, too, which only the next start will take."""
+
+    settings: tuple[str, ...]
+
+
+class ConfigRefused(msgspec.Struct, frozen=True):
+    """The config file changed and cannot be used; a line for each problem. What counted before still does."""
+
+    problems: tuple[str, ...]
+
+
+ConfigFact = ConfigReloaded | ConfigWaiting | ConfigRefused
 ControllerFact = (
     Reconciled
     | LeaderMoved
@@ -129,4 +150,5 @@ ControllerFact = (
     | WritePlanned
     | ServiceForgotten
     | TimedOut
+    | ConfigFact
 )

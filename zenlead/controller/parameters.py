@@ -33,7 +33,7 @@ class Parameters(msgspec.Struct, frozen=True):
     index_limit: int = 1000
     index_timeout_s: float = 10.0
     index_sweep_s: float = 300.0
-    pod_watch_timeout_s: float = WATCH_TIMEOUT_S
+    watch_timeout_s: float = WATCH_TIMEOUT_S
     namespaces: tuple[str, ...] = ()  # empty: all
     options: Options = Options()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -19,24 +18,17 @@ from zenlead.controller import announce
 from zenlead.controller.apply import Applier, Listener, Reads, Sender, Sight, Stranger
 from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.endings import Endings
-from zenlead.controller.facts import (
-    PortUnresolved,
-    ServiceForgotten,
-    ServiceState,
-    WritePlanned,
-)
+from zenlead.controller.facts import PortUnresolved, ServiceForgotten, WritePlanned
 from zenlead.controller.standing import Standing
+from zenlead.controller.state import blocked_state, state_of
 from zenlead.controller.strays import Strays
 from zenlead.kube.errors import ApiError, Forbidden, NotFound
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import Outdated
 from zenlead.kube.resources import PODS
-from zenlead.lead import contract
 from zenlead.lead.contract import Reason
 from zenlead.lead.decide import decide
 from zenlead.lead.desired import Absent, Blocked, Desired, Serve, Snapshot
-from zenlead.lead.ownership import owned
-from zenlead.lead.routed import epoch_of
 from zenlead.lead.wire import WirePod, decode
 from zenlead.lead.writes import Create, Target, Write, diff
 
@@ -44,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zenlead.controller.caches import Caches
-    from zenlead.lead.views import Key, PodView
+    from zenlead.lead.views import Key
 
 # A Service is made, then its slice, then both are dressed: four rounds. The others are for conflicts.
 MAX_ROUNDS = 8
@@ -108,6 +100,10 @@ class Reconciler:
         self._told: set[Key] = set()
         self._standing = Standing()  # of the same Services
 
+    def follow(self, options: Options) -> None:
+        """Passes to come, and the rest of those under way, go by other options."""
+        self._options, self._applier.parallel = options, options.parallel
+
     def preempt(self, key: Key) -> None:
         """Something urgent came up: give up a routine write of that Service, if one is under way."""
         self._applier.preempt(key)
@@ -135,14 +131,7 @@ class Reconciler:
         for again in range(MAX_ROUNDS):
             if again:
                 taken = snapshot()
-            seen = taken
-            desired = decide(seen, self._wall())
-            if not self._options.trust_cache:
-                seen, desired = await self._confirmed(seen, desired)
-            if isinstance(desired, Serve):
-                self._strays.notice(seen)
-            pending = diff(seen, desired, conditions=self._options.conditions)
-            pending = self._endings.possible(seen, pending)
+            seen, desired, pending = await self._decide(taken)
             if self._options.dry_run:
                 return self._rehearsed(seen, desired, pending)
             chosen = _next_writes(pending, lane)
@@ -167,6 +156,24 @@ class Reconciler:
                 continue  # nothing was written by it, and the next look knows better
             done.writes += len(chosen)
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
+
+    async def _decide(self, seen: Snapshot) -> tuple[Snapshot, Desired, list[Write]]:
+        """What should be, after what was seen, and the writes that lead there."""
+        with self._listener.span("decide", {}) as say:
+            desired = decide(seen, self._wall())
+            if not self._options.trust_cache:
+                seen, desired = await self._confirmed(seen, desired)
+            if isinstance(desired, Serve):
+                self._strays.notice(seen)
+                say("routing", desired.routing)
+                say("leader", desired.leader.pod.name if desired.leader else "")
+                if desired.reason is not None:
+                    say("reason", desired.reason)
+                    say("previous", desired.routed.name)
+            pending = diff(seen, desired, conditions=self._options.conditions)
+            pending = self._endings.possible(seen, pending)
+            say("writes", str(len(pending)))
+            return seen, desired, pending
 
     def _refused(self, seen: Snapshot, error: ApiError | Stranger) -> None:
         if isinstance(error, Stranger) and seen.source is not None:
@@ -240,18 +247,18 @@ class Reconciler:
             done.wake_at = desired.wake_at
             for port_name in _unresolved(desired):
                 notify(PortUnresolved(seen.namespace, seen.name, port_name))
-            notify(_state(seen, desired, stable=not done.more))
+            notify(state_of(seen, desired, stable=not done.more))
         elif isinstance(desired, Blocked):
-            notify(_blocked_state(seen))
+            notify(blocked_state(seen, desired))
 
     def _tell_unsettled(self, seen: Snapshot) -> None:
         """A write failed: tell how things are, for that may be so for long, and not as anybody wanted it."""
         desired = decide(seen, self._wall())
         if isinstance(desired, Serve):
-            state = _state(seen, desired, stable=False)
+            state = state_of(seen, desired, stable=False)
             self._listener.notify(msgspec.structs.replace(state, sticky=""))  # which tells of finished passes
         elif isinstance(desired, Blocked):
-            self._listener.notify(_blocked_state(seen))
+            self._listener.notify(blocked_state(seen, desired))
 
 
 def _still(snapshot: Callable[[], Snapshot], taken: Snapshot) -> bool:
@@ -281,67 +288,3 @@ def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:
     for write in pending:
         first.setdefault((write.target, write.name), write)
     return list(first.values())
-
-
-def _state(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
-    pod = _who_leads(seen, serve)
-    kept = serve.reason is None and pod is not None
-    return ServiceState(
-        namespace=seen.namespace,
-        service=seen.name,
-        pods_available=serve.available,
-        leader=pod.name if pod else "",
-        leader_since=_leader_since(serve, pod) if pod else None,
-        leader_pod_created=pod.created if pod else None,
-        stable=stable and kept,
-        endpoint_slices=len(seen.slices),
-        sticky=_sticky(serve),
-        paused=serve.policy.paused,
-        leader_services=_leader_services(seen),
-    )
-
-
-def _blocked_state(seen: Snapshot) -> ServiceState:
-    return ServiceState(
-        namespace=seen.namespace,
-        service=seen.name,
-        pods_available=0,
-        leader="",
-        leader_since=None,
-        leader_pod_created=None,
-        stable=False,
-        endpoint_slices=len(seen.slices),
-        leader_services=_leader_services(seen),
-    )
-
-
-def _leader_services(seen: Snapshot) -> int:
-    return sum(seen.source is not None and owned(service, seen.source) for service in seen.services)
-
-
-def _leader_since(serve: Serve, pod: PodView) -> float:
-    """Since when the pod leads. Right after a switch the leader Service still speaks of the one before."""
-    said = serve.service.annotations if serve.service else {}
-    current = said.get(contract.LEADER_POD_UID) == pod.uid and epoch_of(said) in (0, serve.epoch)
-    return (_unix(said.get(contract.LAST_SWITCH_TIME)) if current else None) or serve.decided_at
-
-
-def _who_leads(seen: Snapshot, serve: Serve) -> PodView | None:
-    """The pod that is routed to: not one that will be, once the slice can be made."""
-    pod = serve.leader.pod if serve.leader else None
-    if serve.policy.paused:
-        pod = seen.routed_pod  # whoever should lead does not
-    return pod if pod is not None and pod.uid == serve.routed.uid else None
-
-
-def _sticky(serve: Serve) -> str:
-    if not serve.policy.sticky or not serve.routed.uid or serve.policy.paused:
-        return ""
-    return "miss" if serve.reason not in (None, Reason.ELECTED) else "hit"
-
-
-def _unix(time: str | None) -> float | None:
-    try:
-        return datetime.fromisoformat(time).timestamp() if time else None
-    except ValueError:
-        return None

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,12 +19,18 @@ from zenlead.kube.memory import give_back  # first, for its effect on the import
 
 # isort: split
 from zenlead import __version__
+from zenlead.build import this_build
+from zenlead.controller.adjust import adjust
 from zenlead.controller.assembly import Controller
+from zenlead.controller.cleanup import CleanupError, clean, leftovers, pods_gone
 from zenlead.controller.parameters import Parameters
 from zenlead.controller.reconcile import Options
+from zenlead.controller.spans import untraced
 from zenlead.kube.api import connect
+from zenlead.kube.errors import Unreachable
 from zenlead.kube.eventloop import AwakeLoop
 from zenlead.kube.facts import InformerSynced
+from zenlead.kube.filewatch import FileWatch
 from zenlead.kube.informer import WATCH_TIMEOUT_S
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import RetryPolicy
@@ -36,6 +43,7 @@ from zenlead.observe.http import Route, serve
 from zenlead.observe.metrics import Metrics
 from zenlead.observe.rooms import Build
 from zenlead.observe.scrape import Scrape
+from zenlead.reload import Reload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -62,17 +70,16 @@ async def run(settings: Settings) -> int:
     address is taken), or in an ExceptionGroup what a core task could not recover from.
     """
     logs.configure(level=settings.log_level, form=settings.log_format, environ=os.environ)
-    log = logs.logger()
     api = await connect(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(api.close)
-        async with asyncio.timeout(START_PATIENCE_S):
-            version = await api.version()
+        version = await _greeted(api)
         traces = telemetry.start(os.environ)
         stack.push_async_callback(traces.close)
         election_api = api.clone(connections=ELECTION_CONNECTIONS)
         stack.push_async_callback(election_api.close)
-        ears: list[Callable[[KubeFact | ControllerFact], None]] = [FactLog(log).observe, _tidy]
+        log = FactLog(logs.logger())
+        ears: list[Callable[[KubeFact | ControllerFact], None]] = [log.observe, _tidy]
 
         def notify(fact: KubeFact | ControllerFact) -> None:
             for ear in ears:
@@ -81,25 +88,66 @@ async def run(settings: Settings) -> int:
         api.notify = election_api.notify = notify
         parameters = parameters_of(settings, api)
         controller = Controller(
-            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span
+            api, election_api, parameters, wall=time.time, notify=notify, span=traces.span or untraced
         )
         metrics = Metrics(
-            build=Build(version=__version__, commit="", build_date=""),
+            build=Build(__version__, *this_build(os.environ)),
             now=time.time,
             monotonic=time.monotonic,
             rooms=gauged(controller),
             per_service=settings.metrics_per_service,
+            trace_id=telemetry.sampled_trace if traces.span else None,
         )
         ears.append(metrics.observe)
-        await stack.enter_async_context(serving(settings, metrics, controller))
+        scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)
+        await stack.enter_async_context(serving(settings, scrape, controller))
+        if settings.config:
+            turn = turning(settings, controller, api, scrape, log)
+            reload = Reload(settings, os.environ, turn=turn, notify=notify, wall=time.time)
+            controller.beside["config file"] = FileWatch(settings.config, reload.read).run
         _stop_on_signals(controller)
         stack.enter_context(watchdog())
         server = urlsplit(api.host)  # a path may hold what only the holder of the kubeconfig should know
         where = f"{server.scheme}://{server.netloc.rpartition('@')[2]}"
-        log.info("controller.started", version=__version__, server=where, kubernetes=version)
+        log.log.info("controller.started", version=__version__, server=where, kubernetes=version)
         await controller.run()
-        log.info("controller.stopped")
+        log.log.info("controller.stopped")
     return 0
+
+
+async def cleanup(settings: Settings, *, really: bool, after_pods: str = "") -> int:
+    """Take away all that zenlead has made; without ``really`` only print what that is. Returns an exit code.
+
+    Waits first until no pod of zenlead's own namespace has the labels ``after_pods``. Raises as ``run`` does.
+    """
+    logs.configure(level=settings.log_level, form=settings.log_format, environ=os.environ)
+    api = await connect(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
+    problems: list[BaseException] = []
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(api.close)
+        parameters = parameters_of(settings, api)
+        try:
+            if after_pods:
+                await pods_gone(api, parameters.lease_namespace, after_pods)
+            if really:
+                await clean(api, api, parameters, now=time.time, say=lambda line: print("deleted", line))
+            else:
+                for leftover in await leftovers(api, parameters.namespaces):
+                    print("would delete", leftover)
+        except* CleanupError as failed:
+            problems.extend(failed.exceptions)
+    for problem in problems:
+        print(f"zenlead: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+async def _greeted(api: HttpApi) -> str:
+    """The API server's version. Raises ApiError, Unreachable also when it only takes the question."""
+    try:
+        async with asyncio.timeout(START_PATIENCE_S):
+            return await api.version()
+    except TimeoutError:
+        raise Unreachable(f"no answer within {START_PATIENCE_S:g} s") from None
 
 
 def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
@@ -130,7 +178,7 @@ def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
         index_limit=settings.max_cache_size_per_namespace,
         index_timeout_s=settings.cache_update_timeout_seconds,
         index_sweep_s=settings.cache_cleanup_interval_seconds,
-        pod_watch_timeout_s=settings.leader_pod_cache_ttl_seconds or WATCH_TIMEOUT_S,
+        watch_timeout_s=settings.leader_pod_cache_ttl_seconds or WATCH_TIMEOUT_S,
         namespaces=settings.watch_namespaces,
         options=Options(
             conditions=settings.write_conditions,
@@ -142,10 +190,27 @@ def parameters_of(settings: Settings, api: HttpApi) -> Parameters:
     )
 
 
+def turning(
+    settings: Settings, controller: Controller, api: HttpApi, scrape: Scrape, log: FactLog
+) -> Callable[[Settings], None]:
+    """What brings changed settings to the rooms that run: all of those that are marked live."""
+    shown = (settings.log_level, settings.log_format)
+
+    def turn(new: Settings) -> None:
+        nonlocal shown
+        if (new.log_level, new.log_format) != shown:
+            shown = (new.log_level, new.log_format)
+            logs.configure(level=new.log_level, form=new.log_format, environ=os.environ)
+            log.log = logs.logger()
+        scrape.timeout_s = new.metrics_collection_timeout_seconds
+        adjust(controller, parameters_of(new, api))
+
+    return turn
+
+
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, metrics: Metrics, controller: Controller) -> AsyncIterator[None]:
+async def serving(settings: Settings, scrape: Scrape, controller: Controller) -> AsyncIterator[None]:
     """Metrics and probes on their addresses, one server where both have the same."""
-    scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)
     probes = health.routes(lambda: alive_checks(controller), lambda: ready_checks(controller))
     by_address: dict[tuple[str, int], dict[str, Route]] = {}
     if settings.metrics_bind_address is not None:
@@ -197,7 +262,7 @@ def gauged(controller: Controller) -> Gauged:
 
     queue, selectors = controller.queue, controller.selectors
     return Gauged(
-        cache_limit=controller.caches.index_limit,
+        cache_limit=lambda: controller.caches.index_limit,
         forbidden=lambda: controller.workers.forbidden_count,
         queue_depth=lambda: {lane.label: queue.due(lane) for lane in Lane},
         queue_retries=lambda: {lane.label: queue.stats[lane].retried for lane in Lane},

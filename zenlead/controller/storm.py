@@ -1,7 +1,7 @@
-"""When many leaders fall at once, what is only decoration waits.
+"""When many leaders fall at once, or many Services are new, what is only decoration waits.
 
-Knows when failovers were written. Refuses to know of what. Rule: patience has an end; what waits is late at
-most, never lost.
+Knows when traffic was moved or given a way. Refuses to know of what. Rule: patience has an end; what waits
+is late at most, never lost.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections import deque
 # So many failovers within a second are no everyday matter: a node went, or a zone.
 STORM_SIZE = 16
 STORM_SPAN_S = 1.0
-PATIENCE_S = 10.0  # for one storm; the largest that was measured (a thousand leaders) takes about as long
+PATIENCE_S = 20.0  # for one storm; a thousand new Services, the largest that was measured, take as long
 STEP_S = 0.1  # how soon it is seen that a storm is over
 
 
 class Storm:
-    """Told of each failover (``note``), says for how long the rest should wait. Times are loop seconds."""
+    """Told of each urgent pass that wrote (``note``), says for how long the rest should wait. Times are loop
+    seconds."""
 
     def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=STORM_SIZE)
@@ -26,7 +27,7 @@ class Storm:
         return f"Storm(since={self._since})"
 
     def note(self, now: float) -> None:
-        """A failover was written."""
+        """A failover or a new leader Service was written."""
         self._last.append(now)
         if self._since is None and self._rages(now):
             self._since = now

@@ -21,6 +21,8 @@ from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.facts import ControllerFact, Reconciled, TimedOut
 from zenlead.controller.presence import Presence
 from zenlead.controller.reconcile import Unsettled
+from zenlead.controller.seats import Seats
+from zenlead.controller.spans import Say, Span, untraced
 from zenlead.controller.storm import Storm
 from zenlead.kube.errors import ApiError, Forbidden
 from zenlead.kube.lane import Lane
@@ -72,14 +74,17 @@ class Workers:
         *,
         wall: Callable[[], float],
         notify: Callable[[ControllerFact], None],
+        span: Span = untraced,
     ) -> None:
         self._rooms = rooms
         self._queue = queue
         self._wall = wall
         self._notify = notify
+        self._span = span
         self._loop = asyncio.get_running_loop()
         self._leading = asyncio.Event()
         self.presence = Presence()
+        self.seats = Seats()  # of the routine lane
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
@@ -171,11 +176,12 @@ class Workers:
                 self._queue.add(key, Lane.ROUTINE)
                 self._queue.done(key)
 
-    async def routine(self) -> None:
+    async def routine(self, number: int = 0) -> None:
         holds_credit = False
         while True:
             at_rest()
             await self._leading.wait()
+            await self.seats.wait(number)
             if (calm_in_s := self._storm.calm_in_s(self._loop.time())) > 0:
                 await asyncio.sleep(calm_in_s)
                 continue
@@ -184,6 +190,11 @@ class Workers:
             key = await self._take(Lane.ROUTINE)
             if key is None:
                 return
+            if not self.seats.has(number):  # it went while this worker waited; another one takes the key
+                holds_credit = True
+                self._queue.add(key, Lane.ROUTINE)
+                self._queue.done(key)
+                continue
             holds_credit = await self._work(key, Lane.ROUTINE)
             await self._turn()
 
@@ -193,11 +204,9 @@ class Workers:
         if self._turn_began is None:
             self._turn_began = self._loop.time()
             self._loop.call_soon(self._turned)
-        while self._turn_is_long():  # noqa: ASYNC110 - it ends with this turn of the loop
+        # What is waited for is the loop's next round, which is no event.
+        while self._turn_began is not None and self._loop.time() - self._turn_began > TURN_S:  # noqa: ASYNC110
             await asyncio.sleep(0)
-
-    def _turn_is_long(self) -> bool:
-        return self._turn_began is not None and self._loop.time() - self._turn_began > TURN_S
 
     def _turned(self) -> None:
         self._turn_began = None
@@ -216,12 +225,20 @@ class Workers:
             self._queue.done(key)  # else the Lease went while this worker waited: it is another's key now
 
     async def _work(self, key: Key, lane: Lane) -> bool:
-        """One pass and what follows from it. Returns whether it wrote nothing."""
+        """One pass and what follows from it, told as a whole. Returns whether it wrote nothing."""
         started = self._loop.time()
         alive()
         self._under_way += 1
         self._idle.clear()
         since = self._asked.take(key, started)
+        ago_s = started - since.seen_at
+        where = {"namespace": key[0], "service": key[1], "lane": lane.label}
+        with self._span("reconcile", where, ago_s) as say:
+            with self._span("wait", {}, ago_s):
+                pass  # it is over
+            return await self._work_on(key, lane, since, started, say)
+
+    async def _work_on(self, key: Key, lane: Lane, since: Since, started: float, say: Say) -> bool:
         fact = Reconciled(*key, "success", 0.0, lane=lane.label, waited_s=started - since.asked_at)
         try:
             done = await self._pass(key, lane, since.seen_at)
@@ -251,7 +268,7 @@ class Workers:
         else:
             result = "requeue" if done.more else "success"
             fact = msgspec.structs.replace(fact, result=result, writes=done.writes)
-            if lane is Lane.URGENT and done.writes:
+            if lane is not Lane.ROUTINE and done.writes:
                 self._storm.note(self._loop.time())
             self._came_through(key, done)
             return done.writes == 0
@@ -261,6 +278,9 @@ class Workers:
                 self._idle.set()
             self._keep(key, since, fact)
             self._queue.done(key)
+            say("result", fact.result)
+            if fact.error:
+                say("error", fact.error)
             self._notify(msgspec.structs.replace(fact, seconds=self._loop.time() - started))
 
     async def _pass(self, key: Key, lane: Lane, seen_at: float) -> Pass:

@@ -11,6 +11,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from zenlead.kube import importdiet
 from zenlead.kube.access import ConfigError
 from zenlead.kube.credentials import Credentials, in_cluster, load_in_cluster
 from zenlead.kube.transport import CONNECTIONS, REQUEST_TIMEOUT_S, HttpApi, request_lane
@@ -94,7 +95,9 @@ def _find_source(kubeconfig: str | None, context: str | None) -> Callable[[], Aw
         return load_in_cluster
     # Imported here because a pod needs neither YAML nor what logs people in: 5 MB.
     from zenlead.kube.kubeconfig import DEFAULT_PATH, default_file, named_files  # noqa: PLC0415
-    from zenlead.kube.userlogin import log_in  # noqa: PLC0415
+
+    with importdiet.with_a_home():
+        from zenlead.kube.userlogin import log_in  # noqa: PLC0415
 
     files = named_files(kubeconfig, os.environ.get("KUBECONFIG", ""))
     if not files:

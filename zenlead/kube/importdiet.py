@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
 import pathlib
 import re
 import ssl
@@ -120,6 +121,21 @@ def without_system_certificates() -> Iterator[None]:
 
 def _load_nothing(context: ssl.SSLContext, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> None:
     """Stands in for ``load_default_certs`` while aiohttp is imported."""
+
+
+@contextlib.contextmanager
+def with_a_home() -> Iterator[None]:
+    """In here everybody has a home folder, who has none the root: kube_config asks for it when imported."""
+    try:
+        pathlib.Path.home()
+    except RuntimeError:  # no HOME and no entry in the user database
+        os.environ["HOME"] = "/"
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
 
 
 install()

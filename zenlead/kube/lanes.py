@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-import aiolimiter
 import backoff
 import msgspec
 
@@ -20,6 +19,7 @@ from zenlead.kube.api import request_lane
 from zenlead.kube.errors import ApiError, Throttled, Unreachable
 from zenlead.kube.facts import KubeFact, RetryScheduled, RetrySucceeded
 from zenlead.kube.lane import Lane
+from zenlead.kube.pace import Pace
 from zenlead.kube.status import result_of
 from zenlead.kube.supervise import alive, at_rest
 
@@ -83,13 +83,18 @@ class LaneWriter:
         notify: Callable[[KubeFact], None] = lambda _: None,
     ) -> None:
         self.writer = writer
-        self.policies = {Lane.URGENT: URGENT_RETRIES, Lane.ROUTINE: ROUTINE_RETRIES} | (policies or {})
+        self.policies: dict[Lane, RetryPolicy] = {}
+        self.follow(policies or {})
         self.notify = notify
         self._fence = fence
-        self._limiter = aiolimiter.AsyncLimiter(burst, burst / qps) if qps > 0 and burst > 0 else None
+        self.pace = Pace(qps, burst)
         self._urgent = asyncio.Semaphore(URGENT_IN_FLIGHT)
         self._in_flight = dict.fromkeys(WRITE_LANES, 0)
         self._resume_at = dict.fromkeys(WRITE_LANES, float("-inf"))  # loop time at which a lane's pause ends
+
+    def follow(self, policies: dict[Lane, RetryPolicy]) -> None:
+        """Writes to come are tried again by these policies, and by our own on a lane without one."""
+        self.policies = {Lane.URGENT: URGENT_RETRIES, Lane.ROUTINE: ROUTINE_RETRIES} | policies
 
     def on(
         self,
@@ -110,17 +115,11 @@ class LaneWriter:
 
     async def credit(self) -> None:
         """Wait for one token of the routine lane; it is the caller's then, to give to ``on``."""
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        await self.pace.token()
 
     async def try_credit(self) -> bool:
         """Take one token if one is there; never waits."""
-        if self._limiter is None:
-            return True
-        if not self._limiter.has_capacity():
-            return False
-        await self._limiter.acquire()
-        return True
+        return await self.pace.try_token()
 
     def authority_s(self) -> float:
         """Seconds of authority left, more than none; raises Fenced."""
@@ -163,7 +162,7 @@ class LaneWriter:
 
     def __repr__(self) -> str:
         busy = ", ".join(f"{count} {lane.label}" for lane, count in self._in_flight.items())
-        return f"LaneWriter({busy} in flight, routine {'unlimited' if not self._limiter else self._limiter})"
+        return f"LaneWriter({busy} in flight, {self.pace!r})"
 
 
 class Sender:

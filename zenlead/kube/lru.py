@@ -81,7 +81,7 @@ class AsyncLRU(Generic[K, V]):
         self._name = name
         self._load = load
         self._max_entries = max_entries
-        self._load_timeout_s = load_timeout_s
+        self.load_timeout_s = load_timeout_s
         self._ttl_s = ttl_s
         self._notify = notify
         self._on_evict = on_evict
@@ -115,7 +115,7 @@ class AsyncLRU(Generic[K, V]):
         if loading is None or loading.task.done() or not loading.waiters:
             loading = _Load(functools.partial(self._fill, key), f"{self._name}.load")
             self._loads[key] = loading
-        alive(self._load_timeout_s)
+        alive(self.load_timeout_s)
         return await loading.result()
 
     def peek(self, key: K) -> V | None:
@@ -156,7 +156,7 @@ class AsyncLRU(Generic[K, V]):
         started = loop.time()
         self.stats.loads += 1
         try:
-            async with asyncio.timeout(self._load_timeout_s):
+            async with asyncio.timeout(self.load_timeout_s):
                 value = await self._load(key)
             if self._loads.get(key) is own:
                 self._store(key, value)

@@ -125,6 +125,10 @@ class WorkQueue(Generic[K]):
             group.leave(waiter)
         return None
 
+    def space(self, min_interval_s: float) -> None:
+        """From the next pass on, space the routine passes over a key so."""
+        self._schedule.min_interval_s = min_interval_s
+
     def shutdown(self) -> None:
         """Every ``get``, waiting or to come, returns None. Keys that are out may still be given back."""
         self._closed = True

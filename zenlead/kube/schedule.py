@@ -97,7 +97,7 @@ class Schedule(Generic[K]):
 
     def __init__(self, *, jitter: Callable[[], float], min_interval_s: float = 0.0) -> None:
         self._jitter = jitter
-        self._min_interval_s = min_interval_s
+        self.min_interval_s = min_interval_s
         self._later: dict[Lane, _Later[K]] = {lane: _Later() for lane in Lane}
         # A key is ready in one lane at most, the more urgent one; the value is when it came due. FIFO.
         self._ready: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
@@ -132,8 +132,8 @@ class Schedule(Generic[K]):
             if self._ready[lane]:
                 key, _ = self._ready[lane].popitem(last=False)
                 self._active[key] = _Pass(started=now, failed=False, asked={})
-                if lane is not Lane.URGENT and self._min_interval_s > 0:
-                    self._spaced[key] = now + self._min_interval_s
+                if lane is not Lane.URGENT and self.min_interval_s > 0:
+                    self._spaced[key] = now + self.min_interval_s
                     self._spaced.move_to_end(key)
                 return key
         return None

@@ -6,6 +6,7 @@ Refuses to know pods or what is done with a Policy. Rule: a name of the outside 
 
 from __future__ import annotations
 
+import functools
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -131,6 +132,13 @@ def opted_in(annotations: Mapping[str, str]) -> bool:
 
 def parse_policy(service: str, annotations: Mapping[str, str]) -> Policy:
     """The Policy of the Service named ``service``; values that do not parse become ``problems``."""
+    return _parse(service, tuple(annotations.items()))
+
+
+# A failover looks at the same Service half a dozen times within milliseconds.
+@functools.lru_cache(maxsize=256)
+def _parse(service: str, items: tuple[tuple[str, str], ...]) -> Policy:
+    annotations = dict(items)
     problems: list[Problem] = []
 
     def read(name: str, default: T, parse: Callable[[str], T]) -> T:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from zenlead.observe.families import escaped
 from zenlead.observe.gauges import OF_CACHES, OF_NAMESPACES, OF_SERVICES, Moment
 from zenlead.observe.series import NO_NAMESPACE, NO_SERVICE
 
@@ -52,7 +53,7 @@ class Exposition:
         for family in self._families:
             yield family.head(openmetrics=openmetrics)
             for owner, ledger in self._owners(family):
-                yield ledger.text(family, owner)
+                yield ledger.text(family, owner, marked=openmetrics)
         for gauge in OF_SERVICES:
             yield gauge.family.head(openmetrics=openmetrics)
             yield from self._of_services(gauge, moment)
@@ -84,7 +85,11 @@ class Exposition:
         if self._books.per_service:
             for of in self._books.services():
                 state = of.state
-                yield _line(family, of.labels, gauge.of_service(state, of, moment) if state else None)
+                if state is not None:
+                    labels = of.labels
+                    if gauge.reason is not None:
+                        labels += f',reason="{escaped(gauge.reason(state))}"'
+                    yield _line(family, labels, gauge.of_service(state, of, moment))
         else:
             for namespace in self._books.namespaces():
                 value = gauge.of_namespace(namespace, moment) if namespace.told else None

@@ -36,10 +36,10 @@ class FactLog:
     """Writes facts to ``log``: changes of leader at info, faults at warning or error, routine at debug."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self.log = log  # may be replaced at any time
 
     def __repr__(self) -> str:
-        return f"<FactLog to {self._log!r}>"
+        return f"<FactLog to {self.log!r}>"
 
     def observe(self, fact: Fact) -> None:
         """Write one line. A log that cannot be written does not stop the controller."""
@@ -47,13 +47,13 @@ class FactLog:
             if isinstance(fact, service.LeaderMoved):
                 self._moved(fact)
             else:
-                level, event = _of_controller(fact) or _of_kube(fact) or ("debug", _ROUTINE[type(fact)])
-                getattr(self._log, level)(event, **_fields(fact))
+                level, event = _of_controller(fact) or _of_kube(fact) or _PLAIN[type(fact)]
+                getattr(self.log, level)(event, **_fields(fact))
 
     def _moved(self, fact: service.LeaderMoved) -> None:
         told = {"from": fact.previous, "to": fact.leader, "reason": fact.reason, "epoch": fact.epoch}
         place = {"namespace": fact.namespace, "service": fact.service}
-        self._log.info("leader.changed", **place, **told, ms=round(fact.latency_s * 1000, 1))
+        self.log.info("leader.changed", **place, **told, ms=round(fact.latency_s * 1000, 1))
 
 
 def _of_controller(fact: Fact) -> tuple[str, str] | None:
@@ -94,18 +94,21 @@ def _of_kube(fact: Fact) -> tuple[str, str] | None:
     return None
 
 
-_ROUTINE: dict[type[Fact], str] = {
-    service.Reconciled: "reconcile.done",
-    service.ServiceState: "service.state",
-    service.RoutingSeen: "routing.seen",
-    service.PortUnresolved: "port.unresolved",
-    service.WriteDone: "write.done",
-    kube.RequestDone: "request.done",
-    kube.RetryScheduled: "retry.scheduled",
-    kube.RetrySucceeded: "retry.succeeded",
-    kube.WatchRestarted: "watch.restarted",
-    kube.CacheLoaded: "cache.loaded",
-    kube.EventDropped: "event.dropped",
+_PLAIN: dict[type[Fact], tuple[str, str]] = {
+    service.Reconciled: ("debug", "reconcile.done"),
+    service.ServiceState: ("debug", "service.state"),
+    service.RoutingSeen: ("debug", "routing.seen"),
+    service.PortUnresolved: ("debug", "port.unresolved"),
+    service.WriteDone: ("debug", "write.done"),
+    kube.RequestDone: ("debug", "request.done"),
+    kube.RetryScheduled: ("debug", "retry.scheduled"),
+    kube.RetrySucceeded: ("debug", "retry.succeeded"),
+    kube.WatchRestarted: ("debug", "watch.restarted"),
+    kube.CacheLoaded: ("debug", "cache.loaded"),
+    kube.EventDropped: ("debug", "event.dropped"),
+    service.ConfigReloaded: ("info", "config.reloaded"),
+    service.ConfigWaiting: ("warning", "config.needs_restart"),
+    service.ConfigRefused: ("error", "config.refused"),
 }
 
 

@@ -13,16 +13,18 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 from weakref import WeakValueDictionary
 
 from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Kind = Literal["counter", "gauge", "histogram"]
 
+NO_MARKS: Mapping[int, str] = MappingProxyType({})
 _BYTES = 8  # of a number; as a double it counts exactly up to 2**53
 
 
@@ -81,13 +83,15 @@ class Slot:
     def __repr__(self) -> str:
         return f"<Slot {self.family.name} {dict(self.labels)}>"
 
-    def text(self, owner: str, numbers: array[float], at: int) -> str:
-        """The lines of this series for the owner whose labels are ``owner``."""
+    def text(self, owner: str, numbers: array[float], at: int, marks: Mapping[int, str] = NO_MARKS) -> str:
+        """The lines of this series for the owner whose labels are ``owner``; ``marks`` go behind values."""
         values = [str(int(numbers[at]))]
         if self.width > 1:
             end = at + self.width - 1
             values = list(map(str, accumulate(map(int, numbers[at:end]))))
             values += (repr(numbers[end]), values[-1])
+        for line, mark in marks.items():
+            values[line] += mark
         lines = self._lines.copy()
         lines[_OWNERS] = [owner] * len(values)
         lines[_VALUES] = values
@@ -156,12 +160,13 @@ def _zeros(width: int) -> array[float]:
 class Ledger:
     """The numbers of one owner."""
 
-    __slots__ = ("_layout", "_numbers")
+    __slots__ = ("_layout", "_marks", "_numbers")
 
     def __init__(self, layout: Layout) -> None:
         """All slots of ``layout`` begin at zero."""
         self._layout = layout
         self._numbers = _zeros(layout.width)
+        self._marks: dict[Slot, dict[int, str]] | None = None  # exemplars: one for each bucket, at most
 
     def __repr__(self) -> str:
         return f"<Ledger {self._layout!r}>"
@@ -170,17 +175,23 @@ class Ledger:
         """So many more."""
         self._numbers[self._place(slot)] += amount
 
-    def observe(self, slot: Slot, value: float) -> None:
-        """One more in the bucket of ``value``, and ``value`` more in the sum."""
+    def observe(self, slot: Slot, value: float, mark: str = "") -> None:
+        """One more in the bucket of ``value``, and ``value`` more in the sum. ``mark`` is its exemplar, as it
+        stands behind the bucket's line in OpenMetrics; the latest one of each bucket is kept."""
         at = self._place(slot)
         bounds = slot.family.bounds
-        self._numbers[at + bisect_left(bounds, value)] += 1
+        bucket = bisect_left(bounds, value)
+        self._numbers[at + bucket] += 1
         self._numbers[at + len(bounds) + 1] += value
+        if mark:
+            self._marks = self._marks or {}
+            self._marks.setdefault(slot, {})[bucket] = mark
 
-    def text(self, family: Family, owner: str) -> str:
-        """The lines of all series of ``family`` here; none when there are none."""
+    def text(self, family: Family, owner: str, *, marked: bool = False) -> str:
+        """The lines of all series of ``family`` here, none when there are none; exemplars if ``marked``."""
+        marks = (self._marks if marked else None) or {}
         found = self._layout.by_family.get(family, ())
-        return "".join([slot.text(owner, self._numbers, at) for slot, at in found])
+        return "".join([slot.text(owner, self._numbers, at, marks.get(slot, NO_MARKS)) for slot, at in found])
 
     def _place(self, slot: Slot) -> int:
         at = self._layout.at.get(slot)

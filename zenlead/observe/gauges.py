@@ -49,7 +49,7 @@ class Rooms:
     queue_retries: Callable[[], Mapping[str, int]] = dict  # by lane, ever
     longest_pass_s: Callable[[], float] = float  # how long the oldest running pass has been at it
     cache: Callable[[str], CacheStats | None] = _no_cache  # of one namespace, if it has one
-    cache_limit: int = 0  # entries for each namespace; 0: no limit
+    cache_limit: Callable[[], int] = int  # entries for each namespace; 0: no limit
     forbidden: Callable[[], int] = int  # Services of which a write was not permitted
     informer_silence_s: Callable[[], Mapping[str, float]] = (
         dict  # by resource: since the last event or bookmark
@@ -70,6 +70,7 @@ class OfServices(NamedTuple):
     family: Family
     of_service: Callable[[ServiceState, OfService, Moment], float | None]
     of_namespace: Callable[[OfNamespace, Moment], float | None]
+    reason: Callable[[ServiceState], str] | None = None  # the value of a label of that name
 
 
 class OfNamespaces(NamedTuple):
@@ -97,6 +98,10 @@ def _age(since: float | None, moment: Moment) -> float | None:
 def _unavailable_s(_: ServiceState, of: OfService, moment: Moment) -> float:
     running_s = 0.0 if of.since is None else moment.monotonic - of.since
     return round(of.unavailable_s + running_s, 3)
+
+
+def _leaderless_s(_: ServiceState, of: OfService, moment: Moment) -> float | None:
+    return None if of.since is None else round(moment.monotonic - of.since, 3)
 
 
 def _no_sum(_: OfNamespace, __: Moment) -> None:
@@ -128,6 +133,12 @@ OF_SERVICES = (
         _family("leader_service_without_endpoints", "1: the leader Service routes nowhere.", SERVICE),
         lambda _, of, __: of.since is not None,
         lambda of, _: of.leaderless,
+    ),
+    OfServices(
+        _family("leaderless_seconds", "How long nobody leads already, and why.", (*SERVICE, "reason")),
+        _leaderless_s,
+        _no_sum,
+        lambda state: state.why or "NotWritten",  # the slices route to nobody, in spite of what a pass found
     ),
     OfServices(
         _family("paused", "1: the Service is paused and its slice left as it is.", SERVICE),
@@ -186,7 +197,7 @@ class RoomGauges:
         about = "How long the oldest running pass has been at it."
         yield GaugeMetricFamily(PREFIX + "workqueue_longest_running_seconds", about, rooms.longest_pass_s())
         about = "Limit of cache_size for each namespace; 0: none."
-        yield GaugeMetricFamily(PREFIX + "cache_size_limit", about, rooms.cache_limit)
+        yield GaugeMetricFamily(PREFIX + "cache_size_limit", about, rooms.cache_limit())
         about = "Services of which a write is not permitted."
         yield GaugeMetricFamily(PREFIX + "forbidden_services", about, rooms.forbidden())
         about = "Time since an informer last heard from the API server."

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 import structlog
+from opentelemetry import trace
+
+from zenlead.observe.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -39,14 +42,19 @@ _CREDENTIAL = re.compile(
 
 
 def configure(*, level: str, form: str, environ: Mapping[str, str], stream: TextIO | None = None) -> None:
-    """Set up logging of the whole process, to stderr unless told otherwise.
+    """Set up logging of the whole process, to stderr unless told otherwise; and again, when that changes.
 
     ``level``: debug, info, warn(ing), error. ``form``: json, console or auto, which is console on a terminal.
     """
     out = sys.stderr if stream is None else stream
     terminal = out.isatty()
     console = form == "console" or (form == "auto" and terminal)
-    steps: list[structlog.typing.Processor] = [structlog.processors.add_log_level, Timestamp()]
+    steps: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        Repeats(time.monotonic),
+        in_its_trace,
+        Timestamp(),
+    ]
     factory: Any
     if console:
         colours = terminal and not environ.get("NO_COLOR")
@@ -64,7 +72,6 @@ def configure(*, level: str, form: str, environ: Mapping[str, str], stream: Text
         processors=steps,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=factory,
-        cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [FromLibraries(logging.WARNING)]
@@ -72,14 +79,23 @@ def configure(*, level: str, form: str, environ: Mapping[str, str], stream: Text
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The log of the process, as configured at the time of its first line."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    """The log of the process, as configured now."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
     return log
 
 
 def without_credentials(text: str) -> str:
     """The text with anything that looks like a credential replaced by ``***``."""
     return _CREDENTIAL.sub(r"\1***", text)
+
+
+def in_its_trace(_: object, __: str, event: Event) -> Event:
+    """Adds ``trace_id`` and ``span_id`` to a line that is written within a span."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+        event["span_id"] = trace.format_span_id(context.span_id)
+    return event
 
 
 class Timestamp:

@@ -23,7 +23,7 @@ from zenlead.observe.gauges import (
     Moment,
     Rooms,
 )
-from zenlead.observe.rooms import FAST_BUCKETS_S, SLOW_BUCKETS_S, Build, RoomMetrics
+from zenlead.observe.rooms import FAST_BUCKETS_S, SLOW_BUCKETS_S, TRACE_ID, Build, RoomMetrics
 from zenlead.observe.series import Books
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ FAILOVER_REASONS = (
 )
 METRICS_COLLECTION = "metrics_collection"  # the operation of a scrape that took too long
 CACHE_UPDATE = "cache_update"  # and of an index that could not be filled in time
+EARLY_LOADS = (
+    1000  # a namespace in which a pass finds no Service of ours stays among them until they are many
+)
 _LANES_OF_THE_CONTROLLER = frozenset({"urgent", "routine"})
 
 
@@ -123,7 +126,8 @@ class Metrics:
     """``observe`` takes each fact; ``text`` is what a scrape sends.
 
     Without ``per_service``, series are about namespaces, and histograms about the whole. ``now`` is Unix
-    seconds, ``monotonic`` any steady seconds.
+    seconds, ``monotonic`` any steady seconds. ``trace_id`` tells which trace a fact is part of, if any; it
+    becomes the exemplar of a failover.
     """
 
     def __init__(
@@ -134,14 +138,18 @@ class Metrics:
         monotonic: Callable[[], float],
         rooms: Rooms | None = None,
         per_service: bool = True,
+        trace_id: Callable[[], str] | None = None,
     ) -> None:
         rooms = rooms or Rooms()
         self._now = now
         self._monotonic = monotonic
-        self._rooms = RoomMetrics(build, rooms)
+        self._trace_id = trace_id or str
+        self._rooms = RoomMetrics(build, rooms, now())
         self.registry = self._rooms.registry
         self._books = Books(monotonic, (SERVICE_ZEROS, NAMESPACE_ZEROS), per_service=per_service)
         self._books.nobody.add(INVARIANT.slot(), 0)
+        # The index of a namespace is loaded before its first Service is known to be one; the time waits here.
+        self._early: dict[str, float] = {}
         self._exposition = Exposition(self.registry, COUNTED, self._books, rooms)
 
     def __repr__(self) -> str:
@@ -165,9 +173,7 @@ class Metrics:
                 self._state(fact)
             case service.LeaderMoved():
                 if fact.reason != FIRST_ELECTION:  # the state that follows tells the rest of that
-                    self._count(fact, FAILOVERS.slot(fact.reason))
-                    self._time(fact, FAILOVER_S.slot(fact.reason), fact.latency_s)
-                    self._rooms.switched(fact.latency_s)
+                    self._failover(fact)
             case service.RoutingSeen() | service.InvariantBroken():
                 self._audited(fact)
             case service.PortUnresolved():
@@ -185,7 +191,7 @@ class Metrics:
             case _:
                 self._observe_kube(fact)
 
-    def _observe_kube(self, fact: kube.KubeFact) -> None:
+    def _observe_kube(self, fact: kube.KubeFact | service.ConfigFact) -> None:
         match fact:
             case kube.RequestDone():
                 self._request(fact)
@@ -195,9 +201,7 @@ class Metrics:
             case kube.RetrySucceeded():
                 self._count(fact, RETRIED.slot(fact.operation))
             case kube.CacheLoaded():
-                ledger = self._books.namespace(fact.key.partition("/")[0])
-                if ledger is not None:
-                    ledger.observe(CACHE_S.slot(), fact.seconds)
+                self._loaded(fact.key.partition("/")[0], fact.seconds)
             case _:
                 self._rooms.observe(fact)
 
@@ -210,11 +214,29 @@ class Metrics:
         if fact.result == "error":
             self._count(fact, PASS_ERRORS.slot(fact.error_type or "unknown"))
 
+    def _failover(self, fact: service.LeaderMoved) -> None:
+        trace_id = self._trace_id()
+        mark = f' # {{{TRACE_ID}="{trace_id}"}} {fact.latency_s!r} {self._now():.3f}' if trace_id else ""
+        self._count(fact, FAILOVERS.slot(fact.reason))
+        self._time(fact, FAILOVER_S.slot(fact.reason), fact.latency_s, mark)
+        self._rooms.switched(fact.latency_s, trace_id)
+
     def _state(self, fact: service.ServiceState) -> None:
         self._books.state(fact)
+        if self._early and (loaded_s := self._early.pop(fact.namespace, None)) is not None:
+            self._loaded(fact.namespace, loaded_s)
         if fact.sticky:
             self._count(fact, SELECTIONS.slot())
             self._count(fact, (KEPT if fact.sticky == "hit" else CHOSEN).slot())
+
+    def _loaded(self, namespace: str, seconds: float) -> None:
+        ledger = self._books.namespace(namespace)
+        if ledger is not None:
+            ledger.observe(CACHE_S.slot(), seconds)
+            return
+        self._early[namespace] = seconds
+        if len(self._early) > EARLY_LOADS:
+            del self._early[next(iter(self._early))]
 
     def _audited(self, fact: service.RoutingSeen | service.InvariantBroken) -> None:
         if isinstance(fact, service.RoutingSeen):
@@ -241,10 +263,10 @@ class Metrics:
         if ledger is not None:
             ledger.add(slot)
 
-    def _time(self, about: _AboutService, slot: Slot, seconds: float) -> None:
+    def _time(self, about: _AboutService, slot: Slot, seconds: float, mark: str = "") -> None:
         ledger = self._books.times(about.namespace, about.service)
         if ledger is not None:
-            ledger.observe(slot, seconds)
+            ledger.observe(slot, seconds, mark)
 
 
 _AboutService = (

@@ -17,6 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from zenlead.controller import facts as controller
 from zenlead.kube import facts as kube
 from zenlead.observe.gauges import PREFIX, RoomGauges, Rooms
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 FAST_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # passes and caches
 SLOW_BUCKETS_S = (*FAST_BUCKETS_S, 10.0)  # API calls and failovers, which may wait for a server
+
+
+TRACE_ID = "trace_id"  # the label of an exemplar, as Grafana looks for it
 
 
 class Build(NamedTuple):
@@ -38,7 +42,7 @@ class Build(NamedTuple):
 class RoomMetrics:
     """``registry`` has them all; ``observe`` counts the facts that nobody else counts."""
 
-    def __init__(self, build: Build, rooms: Rooms) -> None:
+    def __init__(self, build: Build, rooms: Rooms, now: float) -> None:
         # A third of the text of a scrape, and no rule or dashboard reads it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
         self.registry = CollectorRegistry()
@@ -85,6 +89,14 @@ class RoomMetrics:
         self._events_dropped = counter("events_dropped_total", "Kubernetes Events not written.", ("why",))
         for why in ("queue_full", "refused", "throttled", "unreachable"):
             self._events_dropped.labels(why)
+        self._config_ok = self._gauge(
+            "config_last_reload_successful", "0: the config file changed and was refused.", ()
+        )
+        self._config_ok.set(1)
+        self._config_at = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When the settings in use were read.", ()
+        )
+        self._config_at.set(now)
         self._gauge("build_info", "What this is; always 1.", Build._fields).labels(*build).set(1)
 
     def __repr__(self) -> str:
@@ -102,9 +114,9 @@ class RoomMetrics:
         """An attempt of a write failed and is made again."""
         self._retries.inc()
 
-    def switched(self, seconds: float) -> None:
-        """A failover took so long."""
-        self._switch_s.observe(seconds)
+    def switched(self, seconds: float, trace_id: str) -> None:
+        """A failover took so long; ``trace_id`` is empty when nobody traces it."""
+        self._switch_s.observe(seconds, {TRACE_ID: trace_id} if trace_id else None)
 
     def observe(self, fact: _Rooms) -> None:
         """Count one fact."""
@@ -127,6 +139,13 @@ class RoomMetrics:
                 self._task_restarts.labels(fact.task).inc()
             case kube.EventDropped():
                 self._events_dropped.labels(fact.why).inc()
+            case controller.ConfigReloaded():
+                self._config_ok.set(1)
+                self._config_at.set(fact.at)
+            case controller.ConfigRefused():
+                self._config_ok.set(0)
+            case controller.ConfigWaiting():
+                pass  # the log tells; it was taken in
 
     def _counter(self, name: str, about: str, labels: Sequence[str]) -> Counter:
         return Counter(PREFIX + name, about, labels, registry=self.registry)
@@ -143,4 +162,5 @@ _Rooms = (
     | kube.LeaseFailed
     | kube.TaskRestarted
     | kube.EventDropped
+    | controller.ConfigFact
 )

@@ -85,7 +85,7 @@ class Scrape:
 
     def __init__(self, metrics: Metrics, timeout_s: float) -> None:
         self._metrics = metrics
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         # One at a time: those that overlap wait in line, and one that gives up before its turn costs nothing.
         self._turn = asyncio.Lock()
         self._aio: Any = prometheus_async_aio()
@@ -100,7 +100,7 @@ class Scrape:
         self._timeouts = metrics.timeouts(METRICS_COLLECTION)
 
     def __repr__(self) -> str:
-        return f"<Scrape timeout_s={self._timeout_s:g} busy={self._turn.locked()}>"
+        return f"<Scrape timeout_s={self.timeout_s:g} busy={self._turn.locked()}>"
 
     async def respond(self, request: Request) -> Response:
         """The metrics in the format that the client asks for; 503 when they are not ready in time."""
@@ -112,7 +112,7 @@ class Scrape:
         try:
             text: Packed = await aio.track_inprogress(self._running, aio.time(self._seconds, bounded))
         except TimeoutError:
-            words = f"collecting the metrics took longer than {self._timeout_s:g} s\n"
+            words = f"collecting the metrics took longer than {self.timeout_s:g} s\n"
             return Response(503, words.encode())
         content_type = CONTENT_TYPE_LATEST if openmetrics else CONTENT_TYPE_PLAIN_0_0_4
         if accepts_gzip(request.headers.get("accept-encoding", "")):
@@ -120,7 +120,7 @@ class Scrape:
         return Response(200, text.unpacked(), content_type)
 
     async def _collect_in_time(self, *, openmetrics: bool) -> Packed:
-        async with asyncio.timeout(self._timeout_s), self._turn:
+        async with asyncio.timeout(self.timeout_s), self._turn:
             return await self._collect(openmetrics=openmetrics)
 
     async def _collect(self, *, openmetrics: bool) -> Packed:

@@ -144,9 +144,11 @@ class Books:
         home.add(of, -1, moment)
         of.state, of.routed = state, routed
         home.add(of, 1, moment)
-        if of.since is not None:
+        if of.leaderless:
+            of.since = moment if of.since is None else of.since
+        elif of.since is not None:
             of.unavailable_s += moment - of.since
-        of.since = moment if of.leaderless else None
+            of.since = None
 
     def forget(self, namespace: str, service: str) -> None:
         """Drop all of a Service, and what its namespace has when it was the last one there."""

@@ -29,7 +29,7 @@ from zenlead.sandbox.kubelet import Kubelet
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from zenlead.kube.api import HttpApi
 
@@ -56,9 +56,7 @@ async def _perform(rounds: int | None, kubeconfig: Path, *, by_itself: bool) -> 
         kubelet = Kubelet(box.server, time.time)
         client = Client(client_api, kubelet.proxy.resolve, play.referee)
         director = Director(client_api, kubelet, play.referee.stopwatch, lambda: play.sight.world, play.hurt)
-        controller = Controller(
-            api, election_api, _parameters(), wall=time.time, notify=play.hear, span=_no_span
-        )
+        controller = Controller(api, election_api, _parameters(), wall=time.time, notify=play.hear)
         unsubscribe = box.objects.subscribe(play.follow)
         cast = [kubelet.run, Keeper(box.api, box.objects).run, client.run]
         if by_itself:
@@ -109,9 +107,3 @@ async def _apis(kubeconfig: Path) -> AsyncIterator[tuple[HttpApi, HttpApi, HttpA
 
 def _parameters() -> Parameters:
     return Parameters(identity="zenlead-demo", lease_namespace=NAMESPACE)
-
-
-def _no_span(name: str, attributes: Mapping[str, str]) -> contextlib.nullcontext[Callable[[str, str], None]]:
-    """Nobody collects spans here."""
-    del name, attributes
-    return contextlib.nullcontext(lambda _key, _value: None)

@@ -6,7 +6,6 @@ The stores are filled by lists when a test says so (``sync``): what a pass knows
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tests.unit.lead.builders import Json, stamp
 from zenlead.controller.apply import Listener
 from zenlead.controller.caches import Caches
 from zenlead.controller.reconcile import Options, Pass, Reconciler
+from zenlead.controller.spans import untraced
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import LaneWriter
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES, Resource
@@ -25,7 +25,7 @@ from zenlead.lead.wire import WirePod, WireService, WireSlice, decode
 from zenlead.sandbox.box import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from zenlead.controller.announce import Announcement
     from zenlead.controller.facts import ControllerFact
@@ -119,7 +119,7 @@ class Scene:
         self.told: list[Announcement] = []
         self.authority_s = math.inf
         self.lanes = LaneWriter(self.api, fence=lambda: self.authority_s, qps=qps, burst=burst)
-        listener = Listener(self.facts.append, self._hear, _no_span)
+        listener = Listener(self.facts.append, self._hear, untraced)
         self.reconciler = Reconciler(
             self.caches, self.api, self.lanes, listener, wall=self.wall, options=Options(**options)
         )
@@ -223,11 +223,6 @@ class Scene:
 
     def reasons(self) -> list[str]:
         return [said.reason for said in self.told]
-
-
-@contextlib.contextmanager
-def _no_span(name: str, fields: Mapping[str, str]) -> Iterator[None]:
-    yield
 
 
 __all__ = ["EPOCH", "NS", "Scene", "Sent", "Tapped"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 
-from zenlead.controller.assembly import SELDOM, _few_collections
+from zenlead.controller.garbage import SELDOM, few_collections
 
 
 def test_full_collections_are_put_off_and_then_have_less_to_look_at() -> None:
@@ -13,7 +13,7 @@ def test_full_collections_are_put_off_and_then_have_less_to_look_at() -> None:
     gc.unfreeze()
     kept: list[object] = []
     try:
-        with contextlib.suppress(KeyError), _few_collections():
+        with contextlib.suppress(KeyError), few_collections():
             assert gc.get_threshold() == (*before[:2], SELDOM)
             kept.append([])
             raise KeyError("the start was given up")

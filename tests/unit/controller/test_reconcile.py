@@ -10,6 +10,7 @@ import pytest
 from tests.unit.controller.scene import Scene, Sent
 from zenlead.controller.apply import Preempted, Stranger
 from zenlead.controller.facts import LeaderMoved, PortUnresolved, ServiceForgotten, ServiceState, WriteDone
+from zenlead.controller.reconcile import Options
 from zenlead.kube.errors import ApiError, Forbidden, Invalid, NotFound, Throttled, Unreachable
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import Fenced
@@ -533,7 +534,7 @@ async def test_routine_writes_take_a_credit_each_and_none_is_waited_for() -> Non
 
 async def test_the_urgent_lane_costs_no_credit() -> None:
     scene = await (await Scene().begin("web-0", "web-1")).settled()
-    scene.lanes._limiter = Scene(qps=0.001, burst=1).lanes._limiter
+    scene.lanes.pace.change(0.001, 1)
     await scene.lanes.credit()
     await lost(scene)
     await scene.pass_(Lane.URGENT)
@@ -566,9 +567,10 @@ async def test_a_leader_that_stays_is_not_read() -> None:
     assert scene.api.sent == []
 
 
+@pytest.mark.parametrize("changed", [False, True], ids=["from the start", "turned while it ran"])
 @pytest.mark.parametrize("parallel", [True, False])
-async def test_families_fail_over_together_or_one_by_one(parallel: bool) -> None:
-    scene = Scene(parallel=parallel)
+async def test_families_fail_over_together_or_one_by_one(parallel: bool, changed: bool) -> None:
+    scene = Scene(parallel=parallel is not changed)
     await scene.begin(ipFamilyPolicy="RequireDualStack")
     for index in range(2):
         ips = [f"10.1.0.{index + 1}", f"fd00::{index + 1}"]
@@ -577,6 +579,8 @@ async def test_families_fail_over_together_or_one_by_one(parallel: bool) -> None
     await scene.sync()
     await scene.settled()
     await lost(scene)
+    if changed:
+        scene.reconciler.follow(Options(parallel=parallel))
     scene.api.delay_s = 1.0
     started = asyncio.get_running_loop().time()
     await scene.pass_(Lane.URGENT)

@@ -444,12 +444,13 @@ async def test_at_a_server_that_fails_what_is_new_keeps_the_pace() -> None:
         assert 10 <= lanes.count("routine") <= 12
 
 
-async def test_in_a_storm_of_failovers_the_rest_waits_for_its_end() -> None:
+@pytest.mark.parametrize("lane", [URGENT, FRESH])
+async def test_in_a_storm_the_rest_waits_for_its_end(lane: Lane) -> None:
     s = shop(*[Pass(writes=1)] * 100)
     async with s.open():
         s.workers.lead()
         for number in range(40):
-            s.workers.enqueue({("t1", f"u{number}"): URGENT, ("t1", f"r{number}"): ROUTINE})
+            s.workers.enqueue({("t1", f"u{number}"): lane, ("t1", f"r{number}"): ROUTINE})
             await asyncio.sleep(0.05)
         routine = [at for at, _, lane in s.reconciler.passes if lane == "routine"]
         assert max(routine) < 1.0, "before it was one"
@@ -554,6 +555,47 @@ async def test_a_failover_from_the_queue_to_the_slice() -> None:
         await asyncio.sleep(30)
         assert scene.api.writes() == [("patch", "endpointslices"), ("patch", "services")]
         assert s.at_rest()
+
+
+async def test_routine_workers_come_and_go_while_they_work() -> None:
+    """No pass is interrupted, no key is lost, and never do more work than there are seats."""
+    s = shop()
+    s.reconciler.takes_s = 1.0
+    hired: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+
+        def hire(name: str, body: Any) -> None:
+            hired.append(name)
+            tasks.append(group.create_task(body()))
+
+        async def most_at_work() -> int:
+            s.reconciler.most_running = 0
+            s.workers.enqueue({("t1", f"s{number}"): ROUTINE for number in range(12)})
+            await asyncio.sleep(1.5)
+            return int(s.reconciler.most_running)
+
+        s.workers.lead()
+        s.workers.seats.set(2)
+        s.workers.seats.fill(hire, s.workers.routine)
+        assert hired == ["routine worker 0", "routine worker 1"]
+        assert await most_at_work() == 2
+        s.workers.seats.set(6)
+        assert hired[2:] == [f"routine worker {number}" for number in range(2, 6)]
+        await asyncio.sleep(30)
+        assert await most_at_work() == 6
+        await asyncio.sleep(30)
+        s.workers.seats.set(1)  # five of those that wait for a key have no seat any more
+        assert await most_at_work() == 1
+        s.workers.seats.set(3)
+        assert len(hired) == 6, "those that wait are as good as new ones"
+        await asyncio.sleep(30)
+        assert await most_at_work() == 3
+        await asyncio.sleep(30)
+        assert len(s.reconciler.passes) == 4 * 12
+        assert s.at_rest()
+        for task in tasks:
+            task.cancel()
 
 
 def test_the_lanes_have_their_places() -> None:

@@ -53,6 +53,20 @@ assert aiohttp.connector._SSL_CONTEXT_VERIFIED.verify_mode == ssl.CERT_REQUIRED
 print(len(few))
 """
 
+HOMELESS = """
+import asyncio, os, pwd, sys
+def nobody(uid):
+    raise KeyError(uid)
+pwd.getpwuid = nobody
+os.environ.pop("HOME", None)
+from zenlead.kube.api import connect
+async def main():
+    await (await connect(kubeconfig=sys.argv[1], context=None)).close()
+asyncio.run(main())
+assert "HOME" not in os.environ
+print("ok")
+"""
+
 FULL_FIRST = """
 import kubernetes_asyncio, urllib3
 pool = urllib3.PoolManager
@@ -113,3 +127,8 @@ def test_others_find_every_name() -> None:
 
 def test_whoever_came_first_keeps_the_whole_package() -> None:
     assert run(FULL_FIRST).strip() == "ok"
+
+
+def test_a_kubeconfig_works_for_a_user_without_a_home(tmp_path: pathlib.Path) -> None:
+    path = write_kubeconfig(tmp_path / "c", "http://127.0.0.1:9", user={"token": "x"})
+    assert run(HOMELESS, path).strip() == "ok"

@@ -369,7 +369,7 @@ async def test_a_cancelled_write_leaves_no_trace() -> None:
     writer.takes_s = 0
     await asyncio.gather(*(patch(lanes, Lane.URGENT) for _ in range(URGENT_IN_FLIGHT)))
     assert now() == 1
-    assert repr(lanes) == "LaneWriter(0 urgent, 0 routine in flight, routine unlimited)"
+    assert repr(lanes) == "LaneWriter(0 urgent, 0 routine in flight, Pace(unlimited 0 waiting))"
 
 
 # --- writes that had to wait ----------------------------------------------------------------------

@@ -118,6 +118,29 @@ def test_the_lines_are_those_of_the_library(
 
 
 @pytest.mark.parametrize("per_service", [True, False])
+def test_a_failover_that_is_traced_leads_to_its_trace(per_service: bool) -> None:
+    clock, traces = Clock(), iter(["", "4bf92f3577b34da6a3ce929d0e0e4736"])
+    metrics = metrics_of(clock, per_service=per_service, trace_id=lambda: next(traces))
+    for seconds in (0.02, 0.03):
+        metrics.observe(LeaderMoved("t1", "web", "a", "b", "deleted", 1, seconds))
+    exemplars = {
+        (sample.name, sample.labels["le"]): sample.exemplar
+        for family in parse_openmetrics("".join(metrics.pieces(openmetrics=True)))
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert set(exemplars) == {
+        ("zen_lead_failover_latency_seconds_bucket", "0.05"),
+        ("zen_lead_leader_switch_duration_seconds_bucket", "0.05"),
+    }
+    for exemplar in exemplars.values():
+        assert exemplar.labels == {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
+        assert exemplar.value == 0.03
+    assert float(exemplars["zen_lead_failover_latency_seconds_bucket", "0.05"].timestamp) == clock.now
+    assert " # " not in re.sub("^# .*", "", text_of(metrics), flags=re.MULTILINE), "plain text has none"
+
+
+@pytest.mark.parametrize("per_service", [True, False])
 def test_the_text_is_clean_by_the_rules_of_promtool(per_service: bool) -> None:
     text = text_of(full(per_service=per_service))
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from zenlead.controller.facts import (
+    ConfigRefused,
+    ConfigReloaded,
+    ConfigWaiting,
     ControllerFact,
     InvariantBroken,
     LeaderMoved,
@@ -92,6 +95,9 @@ CASES: list[tuple[Any, str, str]] = [
     (CacheLoaded("index", "t1", "success", 0.1), "debug", "cache.loaded"),
     (CacheLoaded("index", "t1", "timeout", 10.0), "warning", "cache.load_failed"),
     (EventDropped("NoReadyPods", "full"), "debug", "event.dropped"),
+    (ConfigReloaded(("qps",), 100.0), "info", "config.reloaded"),
+    (ConfigWaiting(("leader-election-id",)), "warning", "config.needs_restart"),
+    (ConfigRefused(("--qps: 'x'",)), "error", "config.refused"),
 ]
 
 

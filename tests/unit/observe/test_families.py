@@ -36,6 +36,23 @@ def test_numbers_stay_when_others_come_before_and_behind_them() -> None:
     ]
 
 
+def test_the_latest_exemplar_of_a_bucket_stands_behind_its_line() -> None:
+    ledger = Ledger(EMPTY)
+    ledger.observe(CALL_S.slot("get"), 0.05, ' # {trace_id="a"} 0.05 1.0')
+    ledger.observe(CALL_S.slot("get"), 0.06, ' # {trace_id="b"} 0.06 2.0')
+    ledger.observe(CALL_S.slot("get"), 2.0, ' # {trace_id="c"} 2.0 3.0')
+    ledger.observe(CALL_S.slot("get"), 0.07)
+    ledger.observe(CALL_S.slot("list"), 0.07)
+    plain = ledger.text(CALL_S, OWNER)
+    assert "#" not in plain
+    marked = ledger.text(CALL_S, OWNER, marked=True)
+    assert marked.replace(' # {trace_id="b"} 0.06 2.0', "").replace(' # {trace_id="c"} 2.0 3.0', "") == plain
+    assert [line for line in marked.splitlines() if "#" in line] == [
+        'call_seconds_bucket{namespace="t1",verb="get",le="0.1"} 3 # {trace_id="b"} 0.06 2.0',
+        'call_seconds_bucket{namespace="t1",verb="get",le="+Inf"} 4 # {trace_id="c"} 2.0 3.0',
+    ]
+
+
 def test_the_same_happenings_in_another_order_share_a_layout() -> None:
     slots = [CALLS.slot(verb) for verb in "abc"]
     assert Layout.of(tuple(slots)) is Layout.of(tuple(reversed(slots)))

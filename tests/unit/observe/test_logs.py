@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from opentelemetry.sdk.trace import TracerProvider
 
 from zenlead.observe import logs
 
@@ -196,6 +197,25 @@ def test_a_broken_record_does_not_stop_its_logger(capsys: pytest.CaptureFixture[
 )
 def test_credentials(text: str, expected: str) -> None:
     assert logs.without_credentials(text) == expected
+
+
+def test_a_line_within_a_span_says_which() -> None:
+    log, out = configured()
+    log.info("outside")
+    with TracerProvider().get_tracer("t").start_as_current_span("reconcile") as span:
+        log.info("inside")
+        context = span.get_span_context()
+    outside, inside = (json.loads(line) for line in out.text().splitlines())
+    assert not {"trace_id", "span_id"} & outside.keys()
+    assert inside["trace_id"] == f"{context.trace_id:032x}"
+    assert inside["span_id"] == f"{context.span_id:016x}"
+
+
+def test_a_library_that_repeats_itself_is_heard_once() -> None:
+    _, out = configured()
+    for port in range(100):
+        logging.getLogger("exporter").warning("no answer from port %d, again in %.2f s", port, port / 7)
+    assert len(out.text().splitlines()) == 1
 
 
 def test_the_second_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from zenlead.controller.facts import (
+    ConfigRefused,
+    ConfigReloaded,
+    ConfigWaiting,
     InvariantBroken,
     LeaderMoved,
     PortUnresolved,
@@ -34,11 +37,13 @@ from zenlead.kube.facts import (
 )
 from zenlead.lead.contract import Reason
 from zenlead.observe.gauges import CacheStats, Rooms
-from zenlead.observe.metrics import FAILOVER_REASONS, Metrics
+from zenlead.observe.metrics import EARLY_LOADS, FAILOVER_REASONS, Metrics
 from zenlead.observe.rooms import Build
 from zenlead.observe.series import FORGOTTEN_FOR_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zenlead.observe.metrics import Fact
 
 SERVICE = {"namespace": "t1", "service": "web"}
@@ -61,13 +66,20 @@ def clock() -> Clock:
     return Clock()
 
 
-def metrics_of(clock: Clock, rooms: Rooms | None = None, *, per_service: bool = True) -> Metrics:
+def metrics_of(
+    clock: Clock,
+    rooms: Rooms | None = None,
+    *,
+    per_service: bool = True,
+    trace_id: Callable[[], str] | None = None,
+) -> Metrics:
     return Metrics(
         build=Build("1.2.3", "abc", "2026-01-01"),
         now=lambda: clock.now,
         monotonic=lambda: clock.monotonic,
         rooms=rooms,
         per_service=per_service,
+        trace_id=trace_id,
     )
 
 
@@ -313,6 +325,27 @@ def test_time_without_a_leader_adds_up(metrics: Metrics, clock: Clock) -> None:
     assert value(metrics, "unavailable_seconds_total", **SERVICE) == 8
 
 
+def test_since_when_nobody_leads_and_why(metrics: Metrics, clock: Clock) -> None:
+    def leaderless() -> dict[str, float]:
+        text = re.findall(
+            r'^zen_lead_leaderless_seconds{.*reason="(.*)"} (.*)$', text_of(metrics), re.MULTILINE
+        )
+        return {reason: float(seconds) for reason, seconds in text}
+
+    metrics.observe(state())
+    assert leaderless() == {}
+    metrics.observe(state(leader="", why="NoReadyPods"))
+    clock.advance(3)
+    metrics.observe(state(leader="", why="NoPodsFound"))
+    clock.advance(4)
+    assert leaderless() == {"NoPodsFound": 7}, "one time without a leader, whatever is in its way"
+    metrics.observe(state())
+    assert leaderless() == {}
+    metrics.observe(RoutingSeen("t1", "web", 0))  # by somebody else
+    clock.advance(1)
+    assert leaderless() == {"NotWritten": 1}
+
+
 def test_time_without_an_endpoint_is_time_without_a_leader(metrics: Metrics, clock: Clock) -> None:
     metrics.observe(RoutingSeen("t1", "web", 0))
     assert value(metrics, "unavailable_seconds_total", **SERVICE) is None, "nothing was told of it yet"
@@ -378,6 +411,23 @@ def test_an_age_is_never_negative(metrics: Metrics, clock: Clock) -> None:
     assert value(metrics, "leader_duration_seconds", **SERVICE) == 0
 
 
+def test_the_first_load_of_an_index_counts_once_its_namespace_is_known(metrics: Metrics) -> None:
+    metrics.observe(CacheLoaded("selectors", "t1", "success", 0.2))
+    for number in range(2 * EARLY_LOADS):
+        metrics.observe(CacheLoaded("selectors", f"none-of-ours-{number}", "success", 0.1))
+    metrics.observe(CacheLoaded("selectors", "t2", "success", 0.3))
+    name, many = "cache_update_duration_seconds", {"namespace": "t2"}
+    assert value(metrics, f"{name}_count", **many) is None, "no series of a namespace that has no Service"
+    metrics.observe(state(namespace="t2"))
+    metrics.observe(state(namespace="t2"))
+    assert value(metrics, f"{name}_count", **many) == 1
+    assert value(metrics, f"{name}_sum", **many) == 0.3
+    metrics.observe(CacheLoaded("selectors", "t2", "success", 0.4))
+    assert value(metrics, f"{name}_count", **many) == 2
+    metrics.observe(state())
+    assert value(metrics, f"{name}_count", namespace="t1") is None, "too many came in between"
+
+
 def test_totals_of_namespaces(metrics: Metrics) -> None:
     metrics.observe(state())
     metrics.observe(state(service="api", endpoint_slices=2))
@@ -400,7 +450,7 @@ def test_rooms_are_asked_at_the_scrape(clock: Clock) -> None:
         longest_pass_s=lambda: 0.5,
         cache=caches.get,
         informer_silence_s=lambda: {"pods": 12.0},
-        cache_limit=1000,
+        cache_limit=lambda: 1000,
         forbidden=lambda: 2,
     )
     metrics = metrics_of(clock, rooms)
@@ -417,6 +467,22 @@ def test_rooms_are_asked_at_the_scrape(clock: Clock) -> None:
     assert value(metrics, "cache_size", namespace="idle") is None
     metrics.observe(ServiceForgotten("t1", "web"))
     assert value(metrics, "cache_size", namespace="t1") is None
+
+
+def test_the_last_reload_of_the_config_file(clock: Clock) -> None:
+    metrics = metrics_of(clock)
+
+    def told() -> tuple[float | None, float | None]:
+        ok = value(metrics, "config_last_reload_successful")
+        return ok, value(metrics, "config_last_reload_success_timestamp_seconds")
+
+    started = clock.now
+    assert told() == (1, started)
+    metrics.observe(ConfigRefused(("--qps: 'x'",)))
+    assert told() == (0, started)
+    metrics.observe(ConfigReloaded(("qps",), started + 60))
+    metrics.observe(ConfigWaiting(("dry-run",)))
+    assert told() == (1, started + 60)
 
 
 def test_build_info(metrics: Metrics) -> None:
@@ -523,6 +589,7 @@ CONTRACT = {
     "api_call_duration_seconds": "histogram",
     "build_info": "gauge",
     "leader_election_is_leader": "gauge",
+    "leaderless_seconds": "gauge",
     "unavailable_seconds_total": "counter",
     "writes_total": "counter",
     "watch_restarts_total": "counter",

@@ -6,16 +6,18 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from structlog.testing import capture_logs
 
 from zenlead.observe import telemetry
-from zenlead.observe.telemetry import Telemetry, no_span, start
+from zenlead.observe.telemetry import Telemetry, sampled_trace, start
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
@@ -33,18 +35,10 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 async def test_nothing_is_traced_unless_asked_for(environ: dict[str, str]) -> None:
     with capture_logs() as logs:
         made = start(environ)
-    assert made.span is no_span
-    assert repr(made) == "<Telemetry null>"
+    assert made.span is None
+    assert repr(made) == "<Telemetry off>"
     assert logs == []
     await made.close()
-
-
-def test_a_null_span_takes_everything_and_hides_no_error() -> None:
-    with no_span("reconcile", {"namespace": "t1"}) as attribute, no_span("write", {}) as inner:
-        attribute("result", "success")
-        inner("result", "success")
-    with pytest.raises(KeyError), no_span("reconcile", {}):
-        raise KeyError("x")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +46,7 @@ def test_a_null_span_takes_everything_and_hides_no_error() -> None:
 )
 def test_what_is_not_built_in_is_said(more: dict[str, str]) -> None:
     with capture_logs() as logs:
-        assert start(ENDPOINT | more).span is no_span
+        assert start(ENDPOINT | more).span is None
     assert [line["event"] for line in logs] == ["telemetry.off"]
     assert "opentelemetry-instrument" in logs[0]["reason"]
 
@@ -60,17 +54,24 @@ def test_what_is_not_built_in_is_said(more: dict[str, str]) -> None:
 def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with capture_logs() as logs:
-        assert start(ENDPOINT).span is no_span
+        assert start(ENDPOINT).span is None
     assert [line["event"] for line in logs] == ["telemetry.off"]
     assert logs[0]["reason"].endswith("install zenlead[otel] to send spans")
 
 
-def test_spans_of_a_provider_that_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    exporter = InMemorySpanExporter()
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Where the spans of a provider go that somebody has installed already."""
+    made = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(SimpleSpanProcessor(made))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    return made
+
+
+def test_spans_of_a_provider_that_is_there_already(exporter: InMemorySpanExporter) -> None:
     span = start({}).span
+    assert span is not None
     with span("reconcile", {"namespace": "t1", "service": "web", "lane": "urgent"}) as attribute:
         with span("write", {"resource": "endpointslices"}):
             pass
@@ -89,6 +90,37 @@ def test_spans_of_a_provider_that_is_there_already(monkeypatch: pytest.MonkeyPat
     assert write.parent.span_id == reconcile.context.span_id
     assert failed.status.status_code is trace.StatusCode.ERROR
     assert [event.name for event in failed.events] == ["exception"]
+
+
+def test_a_span_begins_when_its_cause_did(exporter: InMemorySpanExporter) -> None:
+    span = start({}).span
+    assert span is not None
+    before = time.time_ns()
+    with span("reconcile", {}, 0.25) as say:
+        say("error", "conflict")
+    (found,) = exporter.get_finished_spans()
+    assert found.start_time is not None
+    assert found.end_time is not None
+    assert before - 250_000_000 <= found.start_time <= time.time_ns() - 250_000_000
+    assert found.end_time - found.start_time >= 250_000_000
+    assert (found.status.status_code, found.status.description) == (trace.StatusCode.ERROR, "conflict")
+    assert not found.attributes
+
+
+def test_the_trace_that_is_open_here(exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sampled_trace() == ""
+    span = start({}).span
+    assert span is not None
+    with span("reconcile", {}):
+        inside = sampled_trace()
+    (found,) = exporter.get_finished_spans()
+    assert inside == f"{found.context.trace_id:032x}"
+    unsampled = TracerProvider(sampler=ALWAYS_OFF)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: unsampled)
+    span = start({}).span
+    assert span is not None
+    with span("reconcile", {}):
+        assert sampled_trace() == "", "nobody could look it up"
 
 
 async def test_spans_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +143,7 @@ async def test_spans_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         made = start({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"})
         assert repr(made) == "<Telemetry on>"
+        assert made.span is not None
         with made.span("reconcile", {"namespace": "t1", "service": "web"}):
             pass
         await made.close()
@@ -128,7 +161,7 @@ async def test_the_end_waits_no_longer_than_its_limit(monkeypatch: pytest.Monkey
 
     with capture_logs() as logs:
         async with asyncio.timeout(2):
-            await Telemetry(no_span, wait_for_the_collector).close()
+            await Telemetry(None, wait_for_the_collector).close()
     assert [line["event"] for line in logs] == ["telemetry.lost"]
     stuck.set()
 
