@@ -21,7 +21,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 USUAL = ",".join(scenario.name for scenario in SCENARIOS if scenario.usual)
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def command_line() -> argparse.ArgumentParser:
     table = "\n".join(f"  {s.name:<10} {s.what}{'' if s.usual else ' (on request)'}" for s in SCENARIOS)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -53,6 +53,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="PATH", help="JSON file (benchmarks/results/TIME.json)"
     )
+    return parser
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = command_line()
     parsed = parser.parse_args(arguments)
     named = {"all": ",".join(s.name for s in SCENARIOS), "usual": USUAL}
     parsed.scenarios = named.get(parsed.scenarios, parsed.scenarios)

@@ -6,6 +6,7 @@ of the way, except zenlead, which runs with its defaults.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from benchmarks.floor import WATCHING
 from tests.cluster import build
 from tests.cluster.process import signal_group, spawn, stop
 from tests.cluster.zenlead_process import ROOT, ZenleadProcess
@@ -120,7 +122,22 @@ def start_native(plane: ControlPlane) -> Contestant:
     return Contestant("native", spawn(command, log=plane.logs / "native.log", cwd=plane.folder))
 
 
-def start_floor(plane: ControlPlane, namespace: str) -> Contestant:
+class Floor(Contestant):
+    """The floor, which says when it is ready."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        super().__init__("floor", process)
+        self._log = log
+
+    async def watching(self) -> None:
+        """Returns once it watches; a failure before that is nobody's to react to."""
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while WATCHING not in self._log.read_text():
+                self.check()
+                await asyncio.sleep(0.05)
+
+
+def start_floor(plane: ControlPlane, namespace: str) -> Floor:
     told = {
         "FLOOR_URL": plane.url,
         "FLOOR_TOKEN": plane.token,
@@ -128,8 +145,8 @@ def start_floor(plane: ControlPlane, namespace: str) -> Contestant:
         "FLOOR_NAMESPACE": namespace,
     }
     command = [sys.executable, "-m", "benchmarks.floor"]
-    process = spawn(command, log=plane.logs / "floor.log", env={**os.environ, **told}, cwd=ROOT)
-    return Contestant("floor", process)
+    log = plane.logs / f"floor-{namespace}.log"
+    return Floor(spawn(command, log=log, env={**os.environ, **told}, cwd=ROOT), log)
 
 
 class Zenlead(ZenleadProcess):

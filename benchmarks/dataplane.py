@@ -101,6 +101,7 @@ async def dataplane(arena: Arena, network: Network, samples: int) -> dict[str, A
                 await write_leaders(arena.client, group, group.services)
                 process = start_floor(arena.plane, group.namespace)
                 stack.callback(process.close)
+                await process.watching()
             await gather_times(expected, FIRST_ANSWER_TIMEOUT_S, lambda: "first leaders")
             sides[who, source] = Side(who, group, process, arena.observer)
         stack.callback(_proxy(arena, network).close)

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+WATCHING = "watching"  # what it says once it does
 WARM = 32  # connections; a storm must not begin with as many TLS handshakes
 
 
@@ -59,6 +60,7 @@ async def main() -> None:
             asyncio.TaskGroup() as group,
             session.get(pods, timeout=aiohttp.ClientTimeout(total=None)) as watch,
         ):
+            print(WATCHING, flush=True)
             parts = b""
             async for chunk in watch.content.iter_any():
                 *lines, parts = (parts + chunk).split(b"\n")

@@ -186,7 +186,8 @@ async def _sides(arena: Arena, groups: dict[str, Group]) -> dict[str, Side]:
     keys = [(g.namespace, s) for g in (groups["native"], groups["zenlead"]) for s in g.services]
     first_slices = {"/".join(key): arena.observer.expect(key, bool) for key in keys}
     native = arena.start_native()
-    arena.floor = start_floor(arena.plane, groups["floor"].namespace)
+    arena.floor = floor = start_floor(arena.plane, groups["floor"].namespace)
+    await floor.watching()
     if arena.zenlead is None:
         raise RuntimeError("the sides need zenlead to run")
     processes: dict[str, Process] = {"floor": arena.floor, "native": native, "zenlead": arena.zenlead}

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import yaml
 
+from benchmarks.__main__ import command_line
 from tests.unit.lead.builders import pod
 from zenlead.cli import main
 from zenlead.cli.commands import COMMANDS
@@ -158,6 +159,7 @@ def test_names_exist(page: Path) -> None:
     for name in re.findall(r"(?:leader\.)?zen-lead\.io/[A-Za-z-]*[A-Za-z]", text.replace("\\", "")):
         assert name in known, name
     flags = {f"--{k.flag}" for k in KNOBS} | FLAGS_OF_OTHERS | FLAGS_OF_ALL | NO_KNOBS
+    flags |= set(re.findall(r"--[a-z-]+", command_line().format_help()))
     for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", OTHER_COMMANDS.sub("", text)):
         assert flag in flags, flag
     metrics = marked("docs/metrics.md", "metrics")

@@ -15,6 +15,9 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from zenlead.kube.memory import give_back  # first, for its effect on the imports below
+
+# isort: split
 from zenlead import __version__
 from zenlead.build import this_build
 from zenlead.controller.adjust import adjust
@@ -26,6 +29,7 @@ from zenlead.controller.spans import untraced
 from zenlead.kube.api import connect
 from zenlead.kube.errors import Unreachable
 from zenlead.kube.eventloop import AwakeLoop
+from zenlead.kube.facts import InformerSynced
 from zenlead.kube.filewatch import FileWatch
 from zenlead.kube.informer import WATCH_TIMEOUT_S
 from zenlead.kube.lane import Lane
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from zenlead.settings import Settings
 
 ELECTION_CONNECTIONS = 2  # a renewal, and the next one should the first hang
+SETTLED_S = 3.0  # after a full list: what it was made of is free by then
 START_PATIENCE_S = 8.0  # an API server that has not answered by then is called unreachable
 
 
@@ -74,7 +79,7 @@ async def run(settings: Settings) -> int:
         election_api = api.clone(connections=ELECTION_CONNECTIONS)
         stack.push_async_callback(election_api.close)
         log = FactLog(logs.logger())
-        ears: list[Callable[[KubeFact | ControllerFact], None]] = [log.observe]
+        ears: list[Callable[[KubeFact | ControllerFact], None]] = [log.observe, _tidy]
 
         def notify(fact: KubeFact | ControllerFact) -> None:
             for ear in ears:
@@ -265,6 +270,11 @@ def gauged(controller: Controller) -> Gauged:
         cache=cache,
         informer_silence_s=lambda: {i.name: i.silent_s() for i in controller.informers},
     )
+
+
+def _tidy(fact: KubeFact | ControllerFact) -> None:
+    if isinstance(fact, InformerSynced):
+        asyncio.get_running_loop().call_later(SETTLED_S, give_back)
 
 
 def _stop_on_signals(controller: Controller) -> None:

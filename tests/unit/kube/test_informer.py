@@ -14,6 +14,7 @@ import pytest
 from zenlead.kube.errors import ApiError, Forbidden, Gone, Invalid, Throttled, Unauthorized, Unreachable
 from zenlead.kube.facts import InformerSynced, KubeFact, ObjectRejected, WatchRestarted
 from zenlead.kube.informer import (
+    BIT,
     INITIAL_IDLE_S,
     INITIAL_LIMIT_S,
     LONGEST_RETRY_AFTER_S,
@@ -21,6 +22,7 @@ from zenlead.kube.informer import (
     RETRY_BASE_S,
     RETRY_CAP_S,
     SHORT_WATCH_S,
+    TURN_S,
     UNAUTHORIZED_LIMIT_S,
     WATCH_GRACE_S,
     WATCH_JITTER,
@@ -589,7 +591,7 @@ async def test_changes_that_take_long_to_hear_give_others_their_turn() -> None:
     heard: list[int] = []  # how many turns others had had by then
 
     def follow(change: Change[View]) -> None:
-        loop.jump(0.001)
+        loop.jump(TURN_S / 4)
         heard.append(turns[0])
 
     async def others() -> None:
@@ -603,6 +605,27 @@ async def test_changes_that_take_long_to_hear_give_others_their_turn() -> None:
     await others()
     # Time that really passes counts too, so on a busy machine there are more.
     assert 6 <= len(set(heard[1:])) <= 30, "a turn for every 4 ms or so"
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_what_arrives_together_is_decoded_in_bits_with_turns_between() -> None:
+    turns = [0]
+    heard: list[int] = []
+
+    async def others() -> None:
+        while len(heard) < 41:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    large = [line("ADDED", thing(f"p{n}", 11 + n) | {"padding": "x" * (BIT // 10)}) for n in range(40)]
+    store: Store[View] = Store()
+    server = Server(SYNC, [b"".join(large), None], then=QUIET)
+    informer = Informer(server, KIND, store, lambda _change: heard.append(turns[0]))
+    task = asyncio.create_task(informer.run())
+    await others()
+    assert 4 <= len(set(heard[1:])) <= 30
+    assert [view.name for view in store][-40:] == [f"p{n}" for n in range(40)]
     task.cancel()
     await asyncio.wait([task])
 
