@@ -41,16 +41,23 @@ if os.getppid() == parent:
 """
 
 
+_untried: list[int] = []
+
+
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on."""
-    for port in random.sample(PORTS, 200):
+    """A TCP port of the loopback address that nobody listens on, and none that was given out just before: its
+    program may not have bound it yet."""
+    for _ in PORTS:
+        if not _untried:
+            _untried.extend(random.sample(PORTS, len(PORTS)))
+        port = _untried.pop()
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise OSError("200 ports tried, none of them free")
+    raise OSError(f"none of the ports {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def spawn(
