@@ -7,7 +7,7 @@ not to break: what is fit is said here in the words of the outside contract, wit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -116,6 +116,13 @@ class Seen:
     fact: Fact
     deleted: bool = False
     added: bool = False
+
+
+class Knowledge(NamedTuple):
+    """Up to which versions of the world somebody surely knew its pods and its Services."""
+
+    pods: int
+    services: int
 
 
 def history(log: Iterable[Revision]) -> list[Seen]:

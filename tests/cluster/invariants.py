@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from tests.cluster.eventcount import EventCount
-from tests.cluster.history import Pod, Service, Slice, Told
+from tests.cluster.history import Knowledge, Pod, Service, Slice, Told
 from tests.cluster.worldview import Worldview
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def judge(
     *,
     bounds: Bounds | None = None,
     excused: Sequence[Span] = (),
-    known: Callable[[int], int | None] | None = None,
+    known: Callable[[int], Knowledge | None] | None = None,
 ) -> Verdict:
     """Judges a history whose end must be quiet.
 
-    ``excused``: spans in which a fault makes the bounds impossible to keep. ``known(version)``: up to which
-    version of the world the writer of that revision surely knew it; None: not known, so nothing is held
-    against it. Without, what was seen ``bounds.known_s`` before.
+    ``excused``: spans in which a fault makes the bounds impossible to keep. ``known(version)``: what of
+    the world the writer of that revision surely knew; None: not known, so nothing is held against it.
+    Without, what was seen ``bounds.known_s`` before.
     """
     bounds = bounds or Bounds()
     court = _Court(bounds, excused, known or _known_by_time(seen, bounds.known_s))
@@ -106,19 +106,22 @@ def clear_s(start: float, end: float, excused: Iterable[Span]) -> float:
     return left + max(0.0, end - reached)
 
 
-def _known_by_time(seen: Sequence[Seen], known_s: float) -> Callable[[int], int]:
+def _known_by_time(seen: Sequence[Seen], known_s: float) -> Callable[[int], Knowledge]:
     versions, times = [s.version for s in seen], [s.at for s in seen]
 
-    def known(version: int) -> int:
+    def known(version: int) -> Knowledge:
         at = times[bisect_right(versions, version) - 1]
         reached = bisect_right(times, at - known_s)
-        return versions[reached - 1] if reached else 0
+        horizon = versions[reached - 1] if reached else 0
+        return Knowledge(horizon, horizon)
 
     return known
 
 
 class _Court:
-    def __init__(self, bounds: Bounds, excused: Sequence[Span], known: Callable[[int], int | None]) -> None:
+    def __init__(
+        self, bounds: Bounds, excused: Sequence[Span], known: Callable[[int], Knowledge | None]
+    ) -> None:
         self._bounds = bounds
         self._excused = sorted(excused)
         self._known = known
@@ -169,13 +172,13 @@ class _Court:
         after = () if seen.deleted else fact.ready
         before = previous.ready if previous else ()
         source = self._world.services.get(fact.source)
-        horizon = self._known(seen.version)
-        if horizon is None:
+        known = self._known(seen.version)
+        if known is None:
             self._verdict.counted["writes of which it is not known what the writer knew"] += 1
         elif source is not None:
             if before and not after:
-                self._emptied(seen, fact, source, horizon)
-            self._chosen(seen, source, horizon, [e for e in after if e.uid not in {b.uid for b in before}])
+                self._emptied(seen, fact, source, known)
+            self._chosen(seen, source, known.pods, [e for e in after if e.uid not in {b.uid for b in before}])
         if after:
             self._epoch(seen, fact, after[0].uid)
 
@@ -191,14 +194,14 @@ class _Court:
         if len(pods) > 1:
             self._fault(at, f"{fact.family} of {fact.service} routed to {pods}")
 
-    def _emptied(self, seen: Seen, fact: Slice, source: Service, horizon: int) -> None:
-        states = self._world.past_services.since(horizon, source.name)
+    def _emptied(self, seen: Seen, fact: Slice, source: Service, known: Knowledge) -> None:
+        states = self._world.past_services.since(known.services, source.name)
         if any(s is None or not s.enabled or s.uid != source.uid for s in states):
             return  # withdrawn, as was asked
         renamed = len({s.wanted for s in states if s}) > 1 or source.wanted != fact.service
         if renamed and any(s.ready for s in self._world.slices_of(source.name)):
             return  # the new one routes already
-        for pod in self._world.steadily_fit(source, horizon):
+        for pod in self._world.steadily_fit(source, known.pods):
             self._fault(seen.at, f"{fact.name} was emptied although {pod.name} was fit")
             return
 

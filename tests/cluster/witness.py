@@ -1,4 +1,4 @@
-"""What a replica knew when it wrote, as its proxy saw it: which changes of pods had reached it by then.
+"""What a replica knew when it wrote, as its proxy saw it: which changes had reached it by then.
 
 Knows the versions in what passes through a proxy. Refuses to know zenlead. The rule: in doubt a replica knew
 less, so what is held against it was surely before its eyes.
@@ -11,7 +11,8 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Protocol
 
-from zenlead.kube.resources import ENDPOINT_SLICES, PODS
+from tests.cluster.history import Knowledge
+from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,9 +52,9 @@ class Witness:
         self.wrote: dict[int, tuple[float, str]] = {}
         # When it asked, when it was done, which slice and of which namespace.
         self.deleted: list[tuple[float, float, str, str]] = []
-        # By namespace, for watches of all of them by "": times, and the versions of the world of pods that
-        # had been delivered by then, rising.
-        self._delivered: dict[str, tuple[list[float], list[int]]] = {}
+        # By kind and namespace, for watches of all of them "": times, and the versions of the world that had
+        # been delivered by then, rising. Each kind has a watch of its own, and one may lag behind the other.
+        self._delivered: dict[tuple[str, str], tuple[list[float], list[int]]] = {}
         self._complete: set[int] = set()  # initial streams, by id, that have said what there was
         passage.delivered = self._deliver
         passage.written = self._write
@@ -61,21 +62,26 @@ class Witness:
     def __repr__(self) -> str:
         return f"Witness(wrote={len(self.wrote)} blind={len(self.blind)})"
 
-    def knew(self, at: float, namespace: str) -> int | None:
-        """Up to which version of the namespace's pods the replica surely knew them at ``at``."""
+    def knew(self, at: float, namespace: str) -> Knowledge | None:
+        """What of a namespace the replica surely knew at ``at``."""
         at -= self._reading_s
         for start, end in reversed(self.blind):
             if start - self._reading_s <= at <= end:
                 at = start - self._reading_s
-        known: list[int | None] = []
-        for watched in {namespace, ""} & self._delivered.keys():
+        pods, services = (self._reached(kind, namespace, at) for kind in (PODS.plural, SERVICES.plural))
+        return None if pods is None or services is None else Knowledge(pods, services)
+
+    def _reached(self, kind: str, namespace: str, at: float) -> int | None:
+        known: list[int] = []
+        for watched in {(kind, namespace), (kind, "")} & self._delivered.keys():
             times, versions = self._delivered[watched]
-            reached = bisect_right(times, at)
-            known.append(versions[reached - 1] if reached else None)
-        return min((version for version in known if version is not None), default=None)
+            if reached := bisect_right(times, at):
+                known.append(versions[reached - 1])
+        return min(known, default=None)
 
     def _deliver(self, asked: Asked, content: bytes) -> None:
-        if not asked.of(PODS):
+        kind = next((kind.plural for kind in (PODS, SERVICES) if asked.of(kind)), None)
+        if kind is None:
             return
         if "sendInitialEvents" in asked.query:
             # Its objects come in no order, until a bookmark says that this was all; from then on as ever.
@@ -85,7 +91,7 @@ class Witness:
         elif not asked.is_watch and MORE_PAGES in content:
             return
         found = VERSION.search(content)
-        times, versions = self._delivered.setdefault(_namespace(asked), ([], []))
+        times, versions = self._delivered.setdefault((kind, _namespace(asked)), ([], []))
         if found is not None and (not versions or int(found[1]) > versions[-1]):
             times.append(asyncio.get_running_loop().time())
             versions.append(int(found[1]))
@@ -105,7 +111,9 @@ def _namespace(asked: Asked) -> str:
     return found[1] if found is not None else ""
 
 
-def known_to_writers(witnesses: Sequence[Witness], log: Iterable[Revision]) -> Callable[[int], int | None]:
+def known_to_writers(
+    witnesses: Sequence[Witness], log: Iterable[Revision]
+) -> Callable[[int], Knowledge | None]:
     """For ``judge``: from a version of a slice to what its writer knew; None: the writer is not known."""
     deleted = {
         int(r.body["metadata"]["resourceVersion"]): (r.name, r.at)
@@ -113,7 +121,7 @@ def known_to_writers(witnesses: Sequence[Witness], log: Iterable[Revision]) -> C
         if r.resource == ENDPOINT_SLICES.plural and r.type == "DELETED"
     }
 
-    def known(version: int) -> int | None:
+    def known(version: int) -> Knowledge | None:
         if version in deleted:
             name, by = deleted[version]
             asked = [

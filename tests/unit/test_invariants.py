@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.history import Endpoint, Pod, Seen, Service, Slice, Told, history
+from tests.cluster.history import Endpoint, Knowledge, Pod, Seen, Service, Slice, Told, history
 from tests.cluster.invariants import STALE, UNFIT, UNSERVED, Bounds, clear_s, judge
 from tests.cluster.recorder import Revision
 
@@ -133,7 +133,7 @@ def test_a_slice_emptied_before_anybody_was_known_to_be_fit() -> None:
     story = Story().then(5.0, pod("b", ready=False)).then(10.0, pod("a", ready=False)).then(10.01, pod("b"))
     story.then(10.02, routing()).then(10.04, routing("b", epoch=2))
     assert story.faults() == []
-    one(story.faults(known=lambda version: version - 1), "emptied")
+    one(story.faults(known=lambda version: Knowledge(version - 1, version - 1)), "emptied")
     assert story.faults(known=lambda _: None) == []
 
 
@@ -143,6 +143,15 @@ def test_a_slice_withdrawn_when_the_service_opts_out() -> None:
     assert story.faults() == []
     story = Story().then(10.0, out).gone(16.0, routing("a")).gone(16.2, LEADER)
     one(story.faults(), f"{STALE} for 6.000 s")
+
+
+def test_a_slice_withdrawn_by_whom_the_news_of_services_has_not_reached() -> None:
+    """Each kind has a watch of its own: whoever knows the pods need not know that the Service is in again."""
+    out = Service("web", "u-web", {"app": "web"}, enabled=False, wanted="web-leader")
+    story = Story().then(10.0, out).then(10.5, SOURCE).gone(12.0, routing("a")).then(12.1, routing("a"))
+    opted_out = len(story.seen) - 3
+    assert story.faults(known=lambda version: Knowledge(version - 1, opted_out)) == []
+    one(story.faults(known=lambda version: Knowledge(version - 1, version - 1)), "emptied although a was fit")
 
 
 def renamed() -> Story:
@@ -162,7 +171,7 @@ def test_a_pod_newly_chosen_although_known_to_be_unfit() -> None:
     story = Story().then(5.0, pod("b", ready=False)).then(10.0, pod("a", ready=False))
     story.then(10.02, routing("b", epoch=2)).then(10.04, routing(epoch=2))
     one(story.faults(), "routed to b, known to be unfit: NotReady")
-    assert story.faults(known=lambda _: 1) == []  # a writer to whom nothing had come yet
+    assert story.faults(known=lambda _: Knowledge(1, 1)) == []  # a writer to whom nothing had come yet
     # One that had become fit and fell again a moment before.
     story = Story().then(5.0, pod("b", ready=False)).then(9.8, pod("b")).then(10.0, pod("a", ready=False))
     story.then(10.01, pod("b", ready=False)).then(10.02, routing("b", epoch=2)).then(10.04, routing(epoch=2))
