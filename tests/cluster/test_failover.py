@@ -113,14 +113,17 @@ async def test_each_failover_is_counted_with_its_reason(
     await pods.relabel("web-1", {"app": "other"})
     await recorder.wait_leader(SLICE, "web-2", since=started)
 
-    async def counted() -> set[str]:
-        metrics = await process.metrics()
-        return {name for name, value in metrics.items() if "failover_count_total" in name and value == 1}
-
-    assert await counted() == {
+    expected = {
         f'zen_lead_failover_count_total{{namespace="{pods.name}",reason="{reason}",service="web"}}'
         for reason in ("terminating", "deselected")
     }
+
+    async def counted() -> bool:  # the slice is seen before its writer has the answer
+        metrics = await process.metrics()
+        found = {name for name, value in metrics.items() if "failover_count_total" in name and value == 1}
+        return found == expected
+
+    await eventually(counted, "each failover is counted with its reason")
 
 
 async def test_a_selector_that_matches_nothing_routes_nowhere(web: Namespace, recorder: Recorder) -> None:
