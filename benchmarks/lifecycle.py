@@ -11,7 +11,7 @@ import msgspec
 from benchmarks.arena import gather_times
 from benchmarks.contestants import Zenlead
 from benchmarks.quiet import write_requests
-from benchmarks.scene import Group, write_leaders
+from benchmarks.scene import Group, remove_leaders, write_leaders
 from benchmarks.stats import quantile
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
 
@@ -50,13 +50,16 @@ async def small(arena: Arena, services: int, pods_each: int) -> dict[str, Any]:
 async def create(arena: Arena, group: Group, floor_group: Group) -> dict[str, Any]:
     """All leader Services and slices from nothing: a bare client in one namespace, then zenlead in another.
 
-    Leaves zenlead running as ``arena.zenlead``.
+    Leaves zenlead running as ``arena.zenlead``, and both groups with their leaders. Those of the bare client
+    are taken away while zenlead makes its own: for each new address the API server looks at all that it has
+    given out, so whoever came second would pay for the first.
     """
     started = time.perf_counter()
     expected = _first_targets(arena, floor_group)
     await write_leaders(arena.client, floor_group, floor_group.services)
     seen = await gather_times(expected, CREATE_TIMEOUT_S, lambda: "creation by the bare client")
     floor_s = max(seen.values()) - started
+    await remove_leaders(arena.client, floor_group)
     await arena.settled()
     before = await write_requests(arena.client)
     routed, zenlead = await _until_led(arena, group)
@@ -65,6 +68,8 @@ async def create(arena: Arena, group: Group, floor_group: Group) -> dict[str, An
     after = await write_requests(arena.client)
     if sum(after.values()) - sum(before.values()) < 2 * len(routed):
         raise RuntimeError("the API server's counters miss writes that were made")
+    await write_leaders(arena.client, floor_group, floor_group.services)
+    await arena.settled()
     await asyncio.sleep(SETTLE_S)
     times = [at - zenlead.started for at in routed.values()]
     return {

@@ -145,6 +145,17 @@ async def write_leaders(client: Client, group: Group, services: Iterable[str]) -
     await pooled(services, write, CONCURRENCY)
 
 
+async def remove_leaders(client: Client, group: Group) -> None:
+    """What ``write_leaders`` made goes again."""
+    names = [f"{service}-leader" for service in group.services]
+    for resource in (ENDPOINT_SLICES, SERVICES):
+        await pooled(
+            names,
+            lambda name, of=resource: client.send("DELETE", of.path(group.namespace, name)),
+            CONCURRENCY,
+        )
+
+
 def endpoint(namespace: str, pod: str, address: str) -> dict[str, object]:
     return {
         "addresses": [address],

@@ -84,7 +84,14 @@ class Controller:
         self._trigger = Trigger(self.caches, self.selectors)
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
         self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
-        self.recorder = Recorder(api, parameters.identity, fence=self.elector.fence, now=wall, notify=notify)
+        self.recorder = Recorder(
+            api,
+            parameters.identity,
+            fence=self.elector.fence,
+            now=wall,
+            notify=notify,
+            patience=self._calm_in_s,
+        )
         self.lanes = LaneWriter(
             api,
             fence=self.elector.fence,
@@ -127,6 +134,9 @@ class Controller:
     def informers(self) -> list[Informer[Any]]:
         """Those that run now; the ones of pods come and go."""
         return [*self._steady, *self.pods.informers]
+
+    def _calm_in_s(self) -> float:
+        return self.workers.storm.calm_in_s(asyncio.get_running_loop().time())
 
     def stop(self) -> None:
         """Ask ``run`` to end in good order."""

@@ -1,4 +1,4 @@
-"""When many leaders fall at once, or many Services are new, what is only decoration waits.
+"""When many leaders fall at once, or many Services are new, what is only decoration (or an Event) waits.
 
 Knows when traffic was moved or given a way. Refuses to know of what. Rule: patience has an end; what waits
 is late at most, never lost.

@@ -88,7 +88,7 @@ class Workers:
         self._asked = Asked()
         self._failing_since: float | None = None  # the first failed pass since one that wrote
         self._forbidden: dict[Key, str] = {}  # what is not permitted; emptied by a pass that is
-        self._storm = Storm()
+        self.storm = Storm()
         self._turn_began: float | None = None  # when the first pass of this turn of the loop had ended
         self._under_way = 0  # passes
         self._idle = asyncio.Event()  # set while there are none
@@ -182,7 +182,7 @@ class Workers:
             at_rest()
             await self._leading.wait()
             await self.seats.wait(number)
-            if (calm_in_s := self._storm.calm_in_s(self._loop.time())) > 0:
+            if (calm_in_s := self.storm.calm_in_s(self._loop.time())) > 0:
                 await asyncio.sleep(calm_in_s)
                 continue
             if not holds_credit:
@@ -269,7 +269,7 @@ class Workers:
             result = "requeue" if done.more else "success"
             fact = msgspec.structs.replace(fact, result=result, writes=done.writes)
             if lane is not Lane.ROUTINE and done.writes:
-                self._storm.note(self._loop.time())
+                self.storm.note(self._loop.time())
             self._came_through(key, done)
             return done.writes == 0
         finally:

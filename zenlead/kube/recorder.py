@@ -80,7 +80,11 @@ class _Event(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Recorder:
-    """Tells Events while ``run`` runs, and only while ``fence`` (seconds of authority) is positive."""
+    """Tells Events while ``run`` runs, and only while ``fence`` (seconds of authority) is positive.
+
+    While the server has more important things to do, ``patience`` says for how many seconds Events wait until
+    it is asked again; 0 when they need not.
+    """
 
     def __init__(
         self,
@@ -90,12 +94,14 @@ class Recorder:
         fence: Callable[[], float],
         now: Callable[[], float],
         notify: Callable[[EventDropped], None],
+        patience: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._api = api
         self._identity = identity[:FIELD_LIMIT]
         self._fence = fence
         self._now = now
         self._notify = notify
+        self._patience = patience
         self._waiting: deque[_Event] = deque()
         self._some = asyncio.Event()  # set while anything waits
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()  # (namespace, name): told or waiting
@@ -151,6 +157,9 @@ class Recorder:
             at_rest()
             await self._some.wait()
             alive()
+            if (wait_s := self._patience()) > 0:
+                await asyncio.sleep(wait_s)
+                continue
             await self._limiter.acquire()
             if self._waiting:
                 await self._tell(self._waiting.popleft())

@@ -59,12 +59,14 @@ class Scene:
         self.server = server or Events()
         self.facts: list[EventDropped] = []
         self.authority_s = 10.0
+        self.patience_s = 0.0
         self.recorder = Recorder(
             self.server,
             "replica-1",
             fence=lambda: self.authority_s,
             now=WallClock(),
             notify=self.facts.append,
+            patience=lambda: self.patience_s,
         )
 
     def say(self, dedup: str, **given: Any) -> None:
@@ -217,6 +219,19 @@ async def test_a_hanging_server_is_left_within_the_authority_and_does_not_stop_t
     assert scene.server.requests == [0, 3, 5]
     assert scene.facts == [EventDropped("LeaderChanged", "unreachable")]
     assert list(scene.server.stored) == [("shop", event_name("web", "b"))]
+
+
+async def test_events_wait_while_there_are_more_important_things_to_do_and_none_is_lost() -> None:
+    scene = Scene()
+    scene.patience_s = 0.1
+    async with scene.running():
+        for number in range(3):
+            scene.say(f"epoch {number}")
+        await asyncio.sleep(5)
+        assert scene.server.requests == []
+        scene.patience_s = 0.0
+        await asyncio.sleep(0.2)
+        assert [event["note"] for event in scene.server.stored.values()] == ["leader is web-0"] * 3
 
 
 async def test_the_oldest_of_too_many_goes_and_memory_is_bounded() -> None:
