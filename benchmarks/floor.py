@@ -16,6 +16,7 @@ import msgspec
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 WATCHING = "watching"  # what it says once it does
 WARM = 32  # connections; a storm must not begin with as many TLS handshakes
+WARM_EVERY_S = 30.0  # the server closes what was idle for 90 s, and a request may meet that
 
 
 async def main() -> None:
@@ -54,12 +55,18 @@ async def main() -> None:
             fit.get(service, {}).pop(name, None)
             return leaders.get(service) == name and bool(fit.get(service))
 
+        async def stay_warm() -> None:
+            while True:
+                await asyncio.sleep(WARM_EVERY_S)
+                await asyncio.gather(*(warm() for _ in range(WARM)))
+
         await asyncio.gather(*(warm() for _ in range(WARM)))
         pods = f"{url}/api/v1/namespaces/{namespace}/pods?watch=1"
         async with (
             asyncio.TaskGroup() as group,
             session.get(pods, timeout=aiohttp.ClientTimeout(total=None)) as watch,
         ):
+            group.create_task(stay_warm())
             print(WATCHING, flush=True)
             parts = b""
             async for chunk in watch.content.iter_any():
