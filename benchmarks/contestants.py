@@ -168,6 +168,7 @@ class Zenlead(ZenleadProcess):
         environ = {
             "PYTHONDONTWRITEBYTECODE": "",
             "PYTHONPYCACHEPREFIX": str(plane.folder / "pycache"),
+            "PYTHONOPTIMIZE": "2",  # as in the image
             "POD_NAME": "zenlead-bench",
             "POD_NAMESPACE": "default",
             **(env or {}),

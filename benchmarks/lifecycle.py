@@ -29,6 +29,7 @@ async def small(arena: Arena, services: int, pods_each: int) -> dict[str, Any]:
     await group.open()
     await group.fill()
     _, first = await _until_led(arena, group)
+    await arena.settled()
     await first.wait_stopped()
     again = Zenlead(arena.plane)
     try:

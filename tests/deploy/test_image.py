@@ -163,7 +163,9 @@ def test_everything_that_is_loaded_is_compiled(running: Running) -> None:
     sources = [path for path in running.image.root.rglob("*.py") if not NEVER_LOADED.search(str(path))]
     assert len(sources) > 500
     for source in sources:
-        (compiled,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-3*.pyc")
+        compiled, *more = source.parent.glob(f"__pycache__/{source.stem}.cpython-3*.pyc")
+        assert not more, source
+        assert compiled.suffixes[-2:] == [".opt-2", ".pyc"], "not as PYTHONOPTIMIZE wants it"
         assert compiled.read_bytes()[4] == UNCHECKED_HASH, source
 
 

@@ -20,7 +20,7 @@ MAX_LINES = 350
 # What each room may import beside the standard library and itself. An entry with a dot at its end is a room.
 LAWS: dict[str, frozenset[str]] = {
     "lead": frozenset({"msgspec"}),
-    "kube": frozenset({"msgspec", "aiolimiter", "backoff"}),
+    "kube": frozenset({"msgspec", "aiolimiter", "backoff", "zenlead.imports"}),
     "controller": frozenset({"msgspec", "zenlead.lead.", "zenlead.kube."}),
     "observe": frozenset(
         {
@@ -30,6 +30,7 @@ LAWS: dict[str, frozenset[str]] = {
             "prometheus_async",
             "prometheus_client",
             "structlog",
+            "zenlead.imports",
             "zenlead.kube.facts",
             "zenlead.controller.facts",
         }

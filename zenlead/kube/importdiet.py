@@ -4,7 +4,8 @@ Knows Python's import system. Refuses to know requests. The rules: nobody loses 
 offer still resolves, on first use instead of at import; and who imports one of the two imports this first.
 
 Why: ``import kubernetes_asyncio`` loads some 800 generated model modules (35 MB) of which zenlead uses none,
-and ``import aiohttp`` parses the system's CA bundle for a TLS context that zenlead never connects with.
+and ``import aiohttp`` parses the system's CA bundle for a TLS context that zenlead never connects with, and
+loads the C++ runtime (1 MB) for a list that can be frozen, of which there is one in Python, too.
 Sources: PEP 562 (module ``__getattr__``), importlib.util.module_from_spec.
 """
 
@@ -19,6 +20,8 @@ import re
 import ssl
 import sys
 from typing import TYPE_CHECKING, Any
+
+from zenlead.imports import without
 
 if TYPE_CHECKING:
     import types
@@ -140,5 +143,5 @@ def with_a_home() -> Iterator[None]:
 
 install()
 if "aiohttp" not in sys.modules:
-    with without_system_certificates():
+    with without_system_certificates(), without("frozenlist._frozenlist"):
         importlib.import_module("aiohttp")

@@ -57,6 +57,7 @@ def test_the_controller_loads_nothing_that_it_does_not_use() -> None:
         ),
         *(
             "multiprocessing",
+            "frozenlist._frozenlist",
             "sqlite3",
             "unittest",
             "pydoc",
