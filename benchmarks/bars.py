@@ -59,6 +59,11 @@ def _scale(services: int, pods: int, value: Callable[[Any], float]) -> Callable[
     return of
 
 
+def _together(results: Results) -> float:
+    """Of the paces, the one that knows no pause."""
+    return max(float(row["cpu_us"]) for row in results["paces"] if not row["pace_per_s"])
+
+
 def _ratio_of_failovers(results: Results) -> float:
     large = _scale(10_000, 100_000, lambda r: r["failover_cpu_ms"])(results)
     return large / _scale(1_000, 10_000, lambda r: r["failover_cpu_ms"])(results)
@@ -137,6 +142,11 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure("cost of a failover there / with 1000 Services, 10,000 pods", _ratio_of_failovers, 1.2),
     Figure("a pod update that changes nothing, CPU", lambda r: r["noise"]["real"]["cpu_us"], 60.0, "us"),
+    Figure(
+        "the same: zenlead / floor",
+        lambda r: r["noise"]["real"]["cpu_us"] / r["noise"]["real"]["floor_cpu_us"],
+    ),
+    Figure("the same, when they come together (stored cluster)", _together, 60.0, "us"),
     Figure(
         "longest stall by a scrape of 1000 Services",
         lambda r: max(s["stall_ms"] for s in r["scrape"].values()),

@@ -183,7 +183,8 @@ def _small(result: list[dict[str, Any]], _: dict[str, Any]) -> str:
 def _noise(result: dict[str, Any], _: dict[str, Any]) -> str:
     real = result["real"]
     return (
-        f"A pod update that changes nothing costs {real['cpu_us']:.0f} us of processor time "
+        f"A pod update that changes nothing costs {real['cpu_us']:.0f} us of processor time, "
+        f"a bare watch of the same pods {real['floor_cpu_us']:.0f} us "
         f"({real['events']} of them, {real['per_s']:.0f} a second); a second in which nothing happens "
         f"{real['idle_cpu_ms_per_s']:.1f} ms."
     )
