@@ -32,6 +32,7 @@ async def noise(arena: Arena, group: Group) -> dict[str, Any]:
     floor = start_floor(arena.plane, group.namespace)
     try:
         await floor.watching()
+        await asyncio.sleep(IDLE_S)  # it reads its first list
         return await _noise(arena, group, {"zenlead": arena.zenlead.pid, "floor": floor.pid})
     finally:
         floor.close()
