@@ -56,7 +56,7 @@ async def create(arena: Arena, group: Group, floor_group: Group) -> dict[str, An
     given out, so whoever came second would pay for the first.
     """
     started = time.perf_counter()
-    expected = _first_targets(arena, floor_group)
+    expected = first_targets(arena, floor_group)
     await write_leaders(arena.client, floor_group, floor_group.services)
     seen = await gather_times(expected, CREATE_TIMEOUT_S, lambda: "creation by the bare client")
     floor_s = max(seen.values()) - started
@@ -115,7 +115,7 @@ async def restart(arena: Arena, group: Group) -> dict[str, Any]:
 
 async def _until_led(arena: Arena, group: Group) -> tuple[dict[str, float], Zenlead]:
     """Starts zenlead and waits until each Service of the group is led; the times, and the running process."""
-    expected = _first_targets(arena, group)
+    expected = first_targets(arena, group)
     zenlead = Zenlead(arena.plane)
     try:
         await zenlead.ready()
@@ -125,7 +125,8 @@ async def _until_led(arena: Arena, group: Group) -> tuple[dict[str, float], Zenl
         raise
 
 
-def _first_targets(arena: Arena, group: Group) -> dict[str, asyncio.Future[float]]:
+def first_targets(arena: Arena, group: Group) -> dict[str, asyncio.Future[float]]:
+    """When the leader Service of each Service is first seen to route."""
     return {
         service: arena.observer.expect((group.namespace, f"{service}-leader"), bool)
         for service in group.services
