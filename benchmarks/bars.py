@@ -60,7 +60,7 @@ def _scale(services: int, pods: int, value: Callable[[Any], float]) -> Callable[
 
 
 def _together(results: Results) -> float:
-    """Of the paces, the one that knows no pause."""
+    """Of the paces those that know no pause, and of these the dearer one."""
     return max(float(row["cpu_us"]) for row in results["paces"] if not row["pace_per_s"])
 
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from benchmarks.arena import Arena
 
-# kube-proxy applies a change at once and the next ones a second later (its minSyncPeriod): a sample waits for
-# its end.
-GAP_S = 2.5  # kube-proxy has applied a second change a second after the first, and is idle a second later
+# kube-proxy applies a change at once and the next ones a second later (its minSyncPeriod), after which others
+# wait for a second again. A sample begins when that is over.
+GAP_S = 2.5
 FIRST_ANSWER_TIMEOUT_S = 30.0
 SAMPLE_TIMEOUT_S = 10.0
 SETTLE_S = 4.0

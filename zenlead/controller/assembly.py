@@ -84,22 +84,11 @@ class Controller:
         self._trigger = Trigger(self.caches, self.selectors)
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
         self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
+        fence, calm_in_s = self.elector.fence, self._calm_in_s
         self.recorder = Recorder(
-            api,
-            parameters.identity,
-            fence=self.elector.fence,
-            now=wall,
-            notify=notify,
-            patience=self._calm_in_s,
+            api, parameters.identity, fence=fence, now=wall, notify=notify, patience=calm_in_s
         )
-        self.lanes = LaneWriter(
-            api,
-            fence=self.elector.fence,
-            qps=parameters.qps,
-            burst=parameters.burst,
-            policies=parameters.retries,
-            notify=notify,
-        )
+        self.lanes = _lanes(api, parameters, fence, notify)
         listener = Listener(notify, self._announce, span)
         self.reconciler = Reconciler(
             self.caches, api, self.lanes, listener, wall=wall, options=parameters.options
@@ -107,20 +96,7 @@ class Controller:
         rooms = Rooms(self.caches, self.selectors, self.reconciler, self.lanes)
         self.workers = Workers(rooms, self.queue, wall=wall, notify=notify, span=span)
         self._steady = self._informers(api)
-        self.pods = PodWatches(
-            self.caches,
-            self.selectors,
-            informer=functools.partial(
-                self._informer(api),
-                Kind(PODS, WirePod),
-                on_change=self._follow_pod,
-                left=self.workers.presence.left,
-                came=self._came,
-            ),
-            on_known=self._pods_known,
-            presence=self.workers.presence,
-            may_be_wide=not parameters.namespaces,
-        )
+        self.pods = self._pod_watches(api)
         self.beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}  # other tasks to keep alive
         self.sweep_anew = asyncio.Event()  # the time between sweeps has changed
         self._tasks: set[asyncio.Task[None]] = set()
@@ -276,6 +252,24 @@ class Controller:
             Informer, api, watch_timeout_s=self.parameters.watch_timeout_s, notify=self._notify
         )
 
+    def _pod_watches(self, api: Any) -> PodWatches:
+        presence = self.workers.presence
+        informer = functools.partial(
+            self._informer(api),
+            Kind(PODS, WirePod),
+            on_change=self._follow_pod,
+            left=presence.left,
+            came=self._came,
+        )
+        return PodWatches(
+            self.caches,
+            self.selectors,
+            informer=informer,
+            on_known=self._pods_known,
+            presence=presence,
+            may_be_wide=not self.parameters.namespaces,
+        )
+
     def _pods_known(self, namespace: str) -> None:
         """Services that were not judged for want of their pods can be, now."""
         self.workers.look_at(source.key for source in self.caches.services.by("sources", namespace))
@@ -345,3 +339,10 @@ def _elector(
     if not parameters.elect:
         return NoElection(parameters.identity, notify)
     return Elector(api, parameters.election(), notify, now=wall, untouched=untouched)
+
+
+def _lanes(
+    api: Any, parameters: Parameters, fence: Callable[[], float], notify: Callable[[KubeFact], None]
+) -> LaneWriter:
+    qps, burst, policies = parameters.qps, parameters.burst, parameters.retries
+    return LaneWriter(api, fence=fence, qps=qps, burst=burst, policies=policies, notify=notify)
