@@ -99,7 +99,7 @@ async def test_from_few_to_many_and_back(spaces: list[Namespace], zenlead_proces
     await eventually(is_back, "watched singly again", timeout_s=LINGER_S + 20.0)
     for space in spaces[:3]:
         await fails_over(space)
-    assert (await process.http(f"{process.health_url}/readyz"))[0] == 200
+    await process.ready(timeout_s=5.0)
 
 
 async def has_leader(space: Namespace) -> bool:
