@@ -111,7 +111,7 @@ async def test_an_api_server_that_goes_away_and_comes_back(
         await led(back, all_of("b"), timeout_s=BACK_WITHIN_S)
         took_s = asyncio.get_running_loop().time() - started
         assert took_s <= BACK_WITHIN_S
-        await process.ready(timeout_s=BACK_WITHIN_S - took_s)  # leaders need pods and Lease, this the rest too
+        await process.ready(timeout_s=BACK_WITHIN_S - took_s)  # leaders need pods and Lease, this all kinds
         assert all(count <= 2 for count in synced(process).values()), "more than one full list each"
         await fall(back, "a", ready=True)
         await fall(back, "b")

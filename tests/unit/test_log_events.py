@@ -86,5 +86,8 @@ def test_the_fields_of_a_change_of_leader_are_listed() -> None:
 
         debug = warning = error = info
 
+        def is_enabled_for(self, _: int) -> bool:
+            return True
+
     FactLog(Log()).observe(LeaderMoved("t1", "web", "web-0", "web-1", "notReady", 7, 0.01))
     assert set(told) == documented()["leader.changed"][1]

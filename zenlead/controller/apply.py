@@ -105,29 +105,28 @@ class Applier:
         if (cut := self._routine.get(key)) is not None and not cut.expired():
             cut.reschedule(self._loop.time())
 
-    async def apply_routine(self, work: list[tuple[Write, Sender]], sight: Sight) -> None:
+    async def apply_routine(self, work: list[tuple[Write, Sender]], sight: Sight) -> bool:
         key = (sight.seen.namespace, sight.seen.name)
         try:
             async with asyncio.timeout(None) as self._routine[key]:
-                await self.apply_all(work, sight)
+                return await self.apply_all(work, sight)
         except TimeoutError as error:
             raise Preempted from error
         finally:
             del self._routine[key]
 
-    async def apply_all(self, work: list[tuple[Write, Sender]], sight: Sight) -> None:
+    async def apply_all(self, work: list[tuple[Write, Sender]], sight: Sight) -> bool:
+        """Whether all came through; else another look tells what really is."""
         if len(work) == 1 or not self.parallel:
-            for write, sender in work:
-                await self._apply(write, sender, sight)
-            return
+            return all([await self._apply(write, sender, sight) for write, sender in work])
         try:
             async with asyncio.TaskGroup() as group:
-                for write, sender in work:
-                    group.create_task(self._apply(write, sender, sight))
+                tasks = [group.create_task(self._apply(write, sender, sight)) for write, sender in work]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason to try again is enough
+        return all(task.result() for task in tasks)
 
-    async def _apply(self, write: Write, sender: Sender, sight: Sight) -> None:
+    async def _apply(self, write: Write, sender: Sender, sight: Sight) -> bool:
         """Send one write and take its answer into the store. Conflicts are read back and not raised."""
         started = self._loop.time()
         verb = type(write).__name__.lower()
@@ -160,43 +159,38 @@ class Applier:
                 )
         if result == "success":
             self._tell_written(write, sight)
+        return result == "success"
 
     async def _send(self, write: Write, sender: Sender, namespace: str) -> None:
-        resource, key = RESOURCES[write.target], (namespace, write.name)
-        match write:
-            case Create(body=body):
-                answer = await sender.create(resource, namespace, body)
-                self._take(write.target, answer)
-            case Patch(name=name, body=body, subresource=subresource):
-                answer = await sender.patch(resource, namespace, name, body, subresource=subresource)
-                self._take(write.target, answer)
-            case Delete(name=name, body=body):
-                answer = await sender.delete(resource, namespace, name, body)
-                if _is_held(answer):
-                    self._take(write.target, answer)
-                else:
-                    self._store(write.target).deleted(key)
-            case _:
-                assert_never(write)
+        resource, name = RESOURCES[write.target], write.name
+        with self._store(write.target).asking((namespace, name)) as inquiry:
+            match write:
+                case Create(body=body):
+                    answer = await sender.create(resource, namespace, body)
+                case Patch(body=body, subresource=subresource):
+                    answer = await sender.patch(resource, namespace, name, body, subresource=subresource)
+                case Delete(body=body):
+                    answer = await sender.delete(resource, namespace, name, body)
+                    if not _is_held(answer):
+                        inquiry.gone()
+                        return
+                case _:
+                    assert_never(write)
+            inquiry.found(_view(write.target, answer))
 
     def _store(self, target: Target) -> Store[Any]:
         return self._caches.services if target is Target.SERVICES else self._caches.slices
 
-    def _take(self, target: Target, body: bytes) -> ServiceView | SliceView:
-        wire: Any = WireService if target is Target.SERVICES else WireSlice
-        view: ServiceView | SliceView = decode(wire, body)
-        self._store(target).wrote(view)
-        return view
-
     async def _read_back(self, write: Write, sight: Sight) -> None:
         """See what really is under a name. Raises Stranger for a slice that is in our way and is not ours."""
         target, key = write.target, (sight.seen.namespace, write.name)
-        try:
-            body = await self._reads.get(RESOURCES[target], *key)
-        except NotFound:
-            self._store(target).deleted(key)
-            return
-        view = self._take(target, body)
+        with self._store(target).asking(key) as inquiry:
+            try:
+                view = _view(target, await self._reads.get(RESOURCES[target], *key))
+            except NotFound:
+                inquiry.gone()
+                return
+            inquiry.found(view)
         if isinstance(write, Delete) or not isinstance(view, SliceView):
             return
         if isinstance(sight.desired, Serve):
@@ -258,6 +252,12 @@ class Applier:
             )
             for announcement in announce.moved(desired, reason, uid):
                 say(source, announcement)
+
+
+def _view(target: Target, body: bytes) -> ServiceView | SliceView:
+    wire: Any = WireService if target is Target.SERVICES else WireSlice
+    view: ServiceView | SliceView = decode(wire, body)
+    return view
 
 
 class _Held(msgspec.Struct, rename="camel"):

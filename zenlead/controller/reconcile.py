@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import msgspec
 
@@ -20,7 +20,7 @@ from zenlead.controller.caches import PodsUnknown
 from zenlead.controller.endings import Endings
 from zenlead.controller.facts import PortUnresolved, ServiceForgotten, WritePlanned
 from zenlead.controller.standing import Standing
-from zenlead.controller.state import blocked_state, state_of
+from zenlead.controller.state import blocked_state, moved_state, state_of
 from zenlead.controller.strays import Strays
 from zenlead.kube.errors import ApiError, Forbidden, NotFound
 from zenlead.kube.lane import Lane
@@ -68,6 +68,7 @@ class Pass(msgspec.Struct):
     """What one pass did. ``more``: writes are left for the routine lane; ``wake_at``: decide again then."""
 
     writes: int = 0
+    moved: bool = False  # traffic, from a leader to another or to nobody
     more: bool = False
     wake_at: float | None = None
     look_after_s: float | None = None  # look again, in no hurry, after so many seconds
@@ -146,8 +147,9 @@ class Reconciler:
             self._told.add((seen.namespace, seen.name))
             work = [(write, senders[write.urgent]) for write in chosen]
             sight = Sight(seen, desired, seen_at)
+            apply = applier.apply_all if chosen[0].urgent else applier.apply_routine
             try:
-                await (applier.apply_all if chosen[0].urgent else applier.apply_routine)(work, sight)
+                whole = await apply(work, sight)
             except (ApiError, Stranger) as error:
                 self._refused(seen, error)
                 self._tell_unsettled(snapshot())
@@ -155,6 +157,12 @@ class Reconciler:
             except Outdated:
                 continue  # nothing was written by it, and the next look knows better
             done.writes += len(chosen)
+            done.moved = done.moved or (whole and _moves(desired))
+            if whole and lane is Lane.URGENT and _routes(desired, chosen):
+                made = sum(isinstance(write, Create) for write in chosen)
+                self._listener.notify(moved_state(seen, desired, made))
+                done.more = True
+                return done
         raise Unsettled(f"still changing after {MAX_ROUNDS} rounds of writes")
 
     async def _decide(self, seen: Snapshot) -> tuple[Snapshot, Desired, list[Write]]:
@@ -247,7 +255,9 @@ class Reconciler:
             done.wake_at = desired.wake_at
             for port_name in _unresolved(desired):
                 notify(PortUnresolved(seen.namespace, seen.name, port_name))
-            notify(state_of(seen, desired, stable=not done.more))
+            state = state_of(seen, desired, stable=not done.more)
+            missed = done.moved and desired.policy.sticky
+            notify(msgspec.structs.replace(state, sticky="miss") if missed else state)
         elif isinstance(desired, Blocked):
             notify(blocked_state(seen, desired))
 
@@ -273,6 +283,20 @@ def _unresolved(serve: Serve) -> list[str]:
     """The target ports that fail: on every pod, or on one that would be fit."""
     failing = {it.what for it in serve.passed_over if it.reason is Reason.PORT_UNRESOLVED}
     return sorted(failing | ({serve.unresolved.port_name} if serve.unresolved is not None else set()))
+
+
+def _moves(desired: Desired) -> bool:
+    """Whether it takes the traffic away from a leader."""
+    return isinstance(desired, Serve) and desired.reason not in (None, Reason.ELECTED)
+
+
+def _routes(desired: Desired, written: list[Write]) -> TypeGuard[Serve]:
+    """Whether the traffic is where it should be once ``written`` came through, so that another look can be
+    the routine lane's: what changes meanwhile asks for a pass of its own, and the clock asks for none."""
+    if not isinstance(desired, Serve) or desired.leader is None or desired.obstacle is not None:
+        return False
+    stays = desired.policy.sticky and desired.policy.failback_s is None and desired.wake_at is None
+    return stays and all(write.target is Target.SLICES for write in written)
 
 
 def _next_writes(pending: list[Write], lane: Lane) -> list[Write]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from zenlead.controller.facts import ServiceState
 from zenlead.lead import contract
 from zenlead.lead.contract import Reason, Routing
+from zenlead.lead.desired import Routed
 from zenlead.lead.ownership import owned
 from zenlead.lead.routed import epoch_of
 
@@ -39,6 +42,16 @@ def state_of(seen: Snapshot, serve: Serve, *, stable: bool) -> ServiceState:
         leader_services=_leader_services(seen),
         why="" if pod else _why(serve),
     )
+
+
+def moved_state(seen: Snapshot, serve: Serve, made: int) -> ServiceState:
+    """The state right after the writes of ``serve`` came through, ``made`` slices were new among them."""
+    leader = serve.leader
+    if leader is None:
+        raise ValueError("nobody was moved to")
+    routed = Routed(leader.pod.uid, leader.pod.name, serve.epoch)
+    state = state_of(seen, msgspec.structs.replace(serve, routed=routed), stable=False)
+    return msgspec.structs.replace(state, endpoint_slices=state.endpoint_slices + made)
 
 
 def blocked_state(seen: Snapshot, blocked: Blocked) -> ServiceState:

@@ -77,7 +77,12 @@ class Whole(Generic[V]):
             yield []
         self._filled = True
         changes += self._store.replace(
-            differing, mark=self._mark, scope=self._namespace, unreadable=full.unreadable, listed=listed
+            differing,
+            mark=self._mark,
+            scope=self._namespace,
+            unreadable=full.unreadable,
+            listed=listed,
+            at=full.version,
         )
         yield from pieces(changes)
 

@@ -1,7 +1,8 @@
 """Objects by key, with named indexes: what an informer knows of one kind.
 
 Knows keys, equality and resourceVersions. Refuses to know what an object means.
-Rules: an equal view is no change; an older version never replaces a newer one, except by a full list.
+Rules: an equal view is no change; an older version never replaces a newer one, except by a full list; and to
+be gone is newer than to have been there.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Store(Generic[V]):
         # was asked for before the write does not know of it. Emptied by every full list and by the watch.
         self._own: dict[Key, int] = {}
         self._writes = 0
+        self._inquiries: dict[Key, list[Inquiry[V]]] = {}  # under way; each removes itself
         self.heard: Callable[[Sequence[Change[V]]], None] = _nobody
 
     def __repr__(self) -> str:
@@ -83,6 +85,10 @@ class Store(Generic[V]):
         if found is None:
             return []
         return [self._views[key] for key in found] if isinstance(found, dict) else [self._views[found]]
+
+    def has(self, index: str, value: Hashable) -> bool:
+        """Whether the index has any view under ``value``."""
+        return value in self._indexes[index]
 
     def keys_in(self, index: str) -> set[Key]:
         """The keys of all views that the index has under any value."""
@@ -109,11 +115,17 @@ class Store(Generic[V]):
 
     def remove(self, view: V) -> Change[V] | None:
         """Take a deletion from the watch; ``view`` is the last state, at the version of the deletion."""
+        for inquiry in self._inquiries.get(view.key, ()):
+            inquiry.ended(version(view))
         old = self._views.get(view.key)
         if old is None or _older(view, old):
             return None  # an object made anew under that name is already here
         self._own.pop(view.key, None)
         return self._say(self._drop(old))
+
+    def asking(self, key: Key) -> Inquiry[V]:
+        """For the time of a request about one object: ``with store.asking(key) as inquiry``."""
+        return Inquiry(self, key, self._inquiries)
 
     def wrote(self, view: V) -> Change[V] | None:
         """Take the answer to a write of our own, before the watch brings it."""
@@ -123,7 +135,7 @@ class Store(Generic[V]):
         return change
 
     def deleted(self, key: Key) -> Change[V] | None:
-        """Take the answer to a deletion of our own, or to a read that found nothing."""
+        """Forget an object that is surely gone (``asking`` is for those who were told so)."""
         self._own.pop(key, None)
         old = self._views.get(key)
         return None if old is None else self._say(self._drop(old))
@@ -151,8 +163,9 @@ class Store(Generic[V]):
         scope: str | None = None,
         unreadable: frozenset[Key] = frozenset(),
         listed: Collection[Key] | None = None,
+        at: int = 0,
     ) -> list[Change[V]]:
-        """Swap in a full list that was asked for at ``mark``, of one namespace (``scope``) or of all.
+        """Swap in a full list of version ``at``, asked for at ``mark``, of one namespace (``scope``) or all.
 
         A full list wins over any version (an API server can be restored to an older state), but not over a
         write of ours that it cannot know. ``unreadable`` objects are in the list too; they stay as they are.
@@ -161,6 +174,10 @@ class Store(Generic[V]):
         fresh = {view.key: view for view in views}
         if listed is None:
             listed = fresh.keys()
+        for key, inquiries in self._inquiries.items():
+            if key not in listed and key not in unreadable and scope in (None, key[0]):
+                for inquiry in inquiries:
+                    inquiry.ended(at + 1)
         kept = {key for key, write in self._own.items() if write > mark} | unreadable
         changes: list[Change[V]] = []
         stale = [
@@ -217,6 +234,49 @@ class Store(Generic[V]):
                     keys[key] = None
                 elif keys is not key:
                     index[value] = {keys: None, key: None}
+
+
+class Inquiry(Generic[V]):
+    """A request about one object, from before it is sent until its answer is taken in.
+
+    The watch may tell meanwhile what the answer does not know: what has gone since does not come back by it,
+    and what was made since does not go.
+    """
+
+    def __init__(self, store: Store[V], key: Key, under_way: dict[Key, list[Inquiry[V]]]) -> None:
+        self._store = store
+        self._key = key
+        self._under_way = under_way
+        self._before = store.get(key)
+        self._gone_at = 0  # whatever was there at a lower version is not any more
+
+    def __enter__(self) -> Inquiry[V]:
+        self._under_way.setdefault(self._key, []).append(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        others = self._under_way[self._key]
+        others.remove(self)
+        if not others:
+            del self._under_way[self._key]
+
+    def ended(self, at: int) -> None:
+        """The object went at that version, or is not in a full list of the version before."""
+        self._gone_at = max(self._gone_at, at)
+
+    def found(self, view: V) -> Change[V] | None:
+        """Take the object as it was read or written."""
+        return None if 0 < version(view) < self._gone_at else self._store.wrote(view)
+
+    def gone(self) -> Change[V] | None:
+        """Take that there is no such object (any more)."""
+        now = self._store.get(self._key)
+        same = now is None or (self._before is not None and _uid(now) == _uid(self._before))
+        return self._store.deleted(self._key) if same else None
+
+
+def _uid(view: object) -> str:
+    return str(getattr(view, "uid", ""))
 
 
 def _older(view: object, than: object) -> bool:

@@ -7,7 +7,9 @@ a line at info or above is about a change or a fault, never about a pass that fo
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Protocol
+import logging
+from collections.abc import Callable  # noqa: TC003 - a field of a NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +32,7 @@ class Log(Protocol):
     def info(self, event: str, **fields: Any) -> Any: ...
     def warning(self, event: str, **fields: Any) -> Any: ...
     def error(self, event: str, **fields: Any) -> Any: ...
+    def is_enabled_for(self, level: int) -> bool: ...
 
 
 class FactLog:
@@ -43,73 +46,71 @@ class FactLog:
 
     def observe(self, fact: Fact) -> None:
         """Write one line. A log that cannot be written does not stop the controller."""
+        if isinstance(fact, service.LeaderMoved):
+            fields = _moved(fact)
+            level, event = "info", "leader.changed"
+        else:
+            kind = type(fact)
+            unusual = _UNUSUAL.get(kind)
+            level, event = unusual.line if unusual is not None and unusual.is_so(fact) else _USUAL[kind]
+            # Most facts are routine and of no interest to most: those must cost next to nothing.
+            if level == "debug" and not self.log.is_enabled_for(logging.DEBUG):
+                return
+            fields = _fields(fact)
         with contextlib.suppress(OSError):
-            if isinstance(fact, service.LeaderMoved):
-                self._moved(fact)
-            else:
-                level, event = _of_controller(fact) or _of_kube(fact) or _PLAIN[type(fact)]
-                getattr(self.log, level)(event, **_fields(fact))
-
-    def _moved(self, fact: service.LeaderMoved) -> None:
-        told = {"from": fact.previous, "to": fact.leader, "reason": fact.reason, "epoch": fact.epoch}
-        place = {"namespace": fact.namespace, "service": fact.service}
-        self.log.info("leader.changed", **place, **told, ms=round(fact.latency_s * 1000, 1))
+            getattr(self.log, level)(event, **fields)
 
 
-def _of_controller(fact: Fact) -> tuple[str, str] | None:
-    """Level and name of a line about a Service, unless it is routine."""
-    match fact:
-        case service.Reconciled() if fact.result == "error":
-            return "warning", "reconcile.failed"
-        case service.WritePlanned():
-            return "info", "write.planned"
-        case service.WriteDone() if fact.result not in _EXPECTED_RESULTS:
-            return "warning", "write.failed"
-        case service.InvariantBroken():
-            return "error", "invariant.broken"
-        case service.TimedOut():
-            return "warning", "operation.timed_out"
-        case service.ServiceForgotten():
-            return "info", "service.forgotten"
-    return None
+class _Unusual(NamedTuple):
+    """When a fact of some kind is more than routine, and the level and the name of its line then."""
+
+    is_so: Callable[[Any], bool]
+    line: tuple[str, str]
 
 
-def _of_kube(fact: Fact) -> tuple[str, str] | None:
-    """Level and name of a line about a room, unless it is routine."""
-    match fact:
-        case kube.WatchRestarted() if fact.reason not in _EXPECTED_RESTARTS:
-            return "warning", "watch.restarted"
-        case kube.CacheLoaded() if fact.result != SUCCESS:
-            return "warning", "cache.load_failed"
-        case kube.ObjectRejected():
-            return "warning", "object.rejected"
-        case kube.TaskRestarted():
-            return "error", "task.restarted"
-        case kube.LeaseFailed():
-            return "error" if fact.refused else "warning", "lease.failed"
-        case kube.ElectionChanged():
-            return "info", "election.changed"
-        case kube.InformerSynced():
-            return "info", "informer.synced"
-    return None
+_UNUSUAL: dict[type[Fact], _Unusual] = {
+    service.Reconciled: _Unusual(lambda fact: fact.result == "error", ("warning", "reconcile.failed")),
+    service.WriteDone: _Unusual(
+        lambda fact: fact.result not in _EXPECTED_RESULTS, ("warning", "write.failed")
+    ),
+    kube.WatchRestarted: _Unusual(
+        lambda fact: fact.reason not in _EXPECTED_RESTARTS, ("warning", "watch.restarted")
+    ),
+    kube.CacheLoaded: _Unusual(lambda fact: fact.result != SUCCESS, ("warning", "cache.load_failed")),
+    kube.LeaseFailed: _Unusual(lambda fact: fact.refused, ("error", "lease.failed")),
+}
 
-
-_PLAIN: dict[type[Fact], tuple[str, str]] = {
+_USUAL: dict[type[Fact], tuple[str, str]] = {
     service.Reconciled: ("debug", "reconcile.done"),
     service.ServiceState: ("debug", "service.state"),
     service.RoutingSeen: ("debug", "routing.seen"),
     service.PortUnresolved: ("debug", "port.unresolved"),
     service.WriteDone: ("debug", "write.done"),
+    service.WritePlanned: ("info", "write.planned"),
+    service.ServiceForgotten: ("info", "service.forgotten"),
+    service.TimedOut: ("warning", "operation.timed_out"),
+    service.InvariantBroken: ("error", "invariant.broken"),
+    service.ConfigReloaded: ("info", "config.reloaded"),
+    service.ConfigWaiting: ("warning", "config.needs_restart"),
+    service.ConfigRefused: ("error", "config.refused"),
     kube.RequestDone: ("debug", "request.done"),
     kube.RetryScheduled: ("debug", "retry.scheduled"),
     kube.RetrySucceeded: ("debug", "retry.succeeded"),
     kube.WatchRestarted: ("debug", "watch.restarted"),
+    kube.InformerSynced: ("info", "informer.synced"),
+    kube.ObjectRejected: ("warning", "object.rejected"),
     kube.CacheLoaded: ("debug", "cache.loaded"),
     kube.EventDropped: ("debug", "event.dropped"),
-    service.ConfigReloaded: ("info", "config.reloaded"),
-    service.ConfigWaiting: ("warning", "config.needs_restart"),
-    service.ConfigRefused: ("error", "config.refused"),
+    kube.ElectionChanged: ("info", "election.changed"),
+    kube.LeaseFailed: ("warning", "lease.failed"),
+    kube.TaskRestarted: ("error", "task.restarted"),
 }
+
+
+def _moved(fact: service.LeaderMoved) -> dict[str, Any]:
+    told = {"from": fact.previous, "to": fact.leader, "reason": fact.reason, "epoch": fact.epoch}
+    place = {"namespace": fact.namespace, "service": fact.service}
+    return place | told | {"ms": round(fact.latency_s * 1000, 1)}
 
 
 def _fields(fact: Fact) -> dict[str, Any]:

@@ -52,6 +52,9 @@ class Tapped:
         self.faults: list[tuple[str, ApiError, bool]] = []  # verb, error, whether it was applied nonetheless
         self.delay_s = 0.0
         self.before: Callable[[Sent], Awaitable[None]] | None = None
+        self.after: Callable[[Sent], Awaitable[None]] | None = (
+            None  # it was applied, the answer is on its way
+        )
 
     def fail(self, verb: str, error: ApiError, *, applied: bool = False) -> None:
         """The next request of that verb fails so; ``applied``: it was done, and only the reply is lost."""
@@ -100,7 +103,10 @@ class Tapped:
             await asyncio.sleep(self.delay_s)
         fault = next((f for f in self.faults if f[0] == verb), None)
         if fault is None:
-            return await ask()
+            answer = await ask()
+            if self.after is not None:
+                await self.after(sent)
+            return answer
         self.faults.remove(fault)
         if fault[2]:
             await ask()
@@ -119,7 +125,8 @@ class Scene:
         self.told: list[Announcement] = []
         self.authority_s = math.inf
         self.lanes = LaneWriter(self.api, fence=lambda: self.authority_s, qps=qps, burst=burst)
-        listener = Listener(self.facts.append, self._hear, untraced)
+        self.spans: list[str] = []
+        listener = Listener(self.facts.append, self._hear, self._span)
         self.reconciler = Reconciler(
             self.caches, self.api, self.lanes, listener, wall=self.wall, options=Options(**options)
         )
@@ -127,6 +134,10 @@ class Scene:
 
     def _hear(self, source: ServiceView, said: Announcement) -> None:
         self.told.append(said)
+
+    def _span(self, name: str, attributes: Mapping[str, str], ago_s: float = 0.0, /) -> Any:
+        self.spans.append(name)
+        return untraced(name, attributes, ago_s)
 
     async def begin(self, *pods: str, **over: Any) -> Scene:
         """The namespace, Service web and these ready pods, known to the stores."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.unit.controller.scene import Scene, Sent
+from tests.unit.controller.scene import NS, Scene, Sent
 from zenlead.controller.apply import Preempted, Stranger
 from zenlead.controller.facts import LeaderMoved, PortUnresolved, ServiceForgotten, ServiceState, WriteDone
 from zenlead.controller.reconcile import Options
@@ -16,6 +17,7 @@ from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import Fenced
 from zenlead.kube.resources import ENDPOINT_SLICES, PODS, SERVICES
 from zenlead.lead import contract
+from zenlead.lead.wire import WireSlice, decode
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -95,6 +97,112 @@ async def test_a_routine_pass_sends_the_slice_first_and_alone() -> None:
     await lost(scene)
     await scene.pass_(Lane.ROUTINE)
     assert scene.api.writes() == [SLICE_PATCH, SERVICE_PATCH]
+
+
+async def gone_meanwhile(scene: Scene, verb: str) -> None:
+    """Somebody deletes the slice before the answer to our write of it arrives, and the watch is faster."""
+
+    async def after(sent: Sent) -> None:
+        if (sent.verb, sent.resource) != (verb, "endpointslices"):
+            return
+        scene.api.after = None
+        store = scene.caches.slices
+        written = decode(WireSlice, msgspec.json.encode(await scene.read(ENDPOINT_SLICES, "web-leader")))
+        store.apply(written)
+        await scene.remove(ENDPOINT_SLICES, "web-leader")
+        version = int(
+            msgspec.json.decode(await scene.box.api.list(PODS, NS, {}))["metadata"]["resourceVersion"]
+        )
+        store.remove(msgspec.structs.replace(written, resource_version=str(version)))
+
+    scene.api.after = after
+
+
+@pytest.mark.parametrize("lane", [Lane.URGENT, Lane.ROUTINE])
+async def test_a_slice_that_is_deleted_before_its_creation_is_answered_is_made_again(lane: Lane) -> None:
+    scene = await Scene().begin("web-0")
+    await gone_meanwhile(scene, "create")
+    await scene.pass_(lane)
+    await scene.pass_()
+    assert await scene.routes() == ["web-0"]
+
+
+async def test_a_slice_that_is_deleted_before_a_move_is_answered_is_made_again() -> None:
+    scene = await (await Scene().begin("web-0", "web-1")).settled()
+    await lost(scene)
+    await gone_meanwhile(scene, "patch")
+    await scene.pass_(Lane.URGENT)
+    await scene.pass_()
+    assert await scene.routes() == ["web-1"]
+
+
+async def test_a_slice_that_is_made_again_before_its_deletion_is_answered_is_known() -> None:
+    """Opted out and in again, by two replicas or two hands: the watch tells of the new one first."""
+    scene = await (await Scene().begin("web-0")).settled()
+    before = await scene.read(ENDPOINT_SLICES, "web-leader")
+    await scene.patch_source(enabled="false")
+
+    async def after(sent: Sent) -> None:
+        if (sent.verb, sent.resource) == ("delete", "endpointslices"):
+            scene.api.after = None
+            meta = {
+                key: before["metadata"][key] for key in ("name", "labels", "annotations", "ownerReferences")
+            }
+            await scene.create(ENDPOINT_SLICES, before | {"metadata": meta})
+            await scene.sync()
+
+    scene.api.after = after
+    await scene.pass_()
+    assert await scene.names(ENDPOINT_SLICES) == set(), "the second one is ours to take away, too"
+
+
+@pytest.mark.parametrize("lane", Lane)
+async def test_a_pass_that_moves_the_leader_counts_as_one_that_had_to_choose(lane: Lane) -> None:
+    scene = await (await Scene().begin("web-0", "web-1")).settled()
+    await lost(scene)
+    await scene.pass_(lane)
+    await scene.pass_(Lane.ROUTINE)
+    assert [(state.leader, state.sticky) for state in scene.facts_of(ServiceState)] == [
+        ("web-1", "miss"),
+        ("web-1", "hit"),
+    ]
+
+
+async def test_a_leader_that_goes_without_a_successor_counts_once_too() -> None:
+    scene = await (await Scene().begin("web-0")).settled()
+    await lost(scene)
+    await scene.pass_(Lane.URGENT)
+    await scene.pass_(Lane.ROUTINE)
+    assert [(state.leader, state.sticky) for state in scene.facts_of(ServiceState)] == [
+        ("", "miss"),
+        ("", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "looks"),
+    [({}, 1), ({contract.FAILBACK: "immediate"}, 2), ({contract.STICKY: "false"}, 2)],
+)
+async def test_one_look_is_enough_for_a_move_unless_the_clock_may_ask_for_another(
+    annotations: dict[str, str], looks: int
+) -> None:
+    scene = await (await Scene().begin("web-0", "web-1", annotations=annotations)).settled()
+    scene.spans.clear()
+    (leader,) = await scene.routes()
+    await scene.ready(leader, now=False)
+    await scene.sync()
+    assert (await scene.pass_(Lane.URGENT)).more
+    assert scene.spans.count("decide") == looks
+
+
+async def test_a_refused_move_is_looked_at_again_at_once() -> None:
+    scene = await (await Scene().begin("web-0", "web-1")).settled()
+    await lost(scene)
+    await scene.patch(ENDPOINT_SLICES, "web-leader", {"metadata": {"labels": {"a": "b"}}})  # not known here
+    done = await scene.pass_(Lane.URGENT)
+    assert scene.api.writes() == [SLICE_PATCH, SLICE_PATCH]
+    assert done.moved
+    assert await scene.routes() == ["web-1"]
 
 
 async def test_the_age_of_a_leadership_begins_with_the_switch() -> None:

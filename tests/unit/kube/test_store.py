@@ -19,6 +19,7 @@ class Thing(msgspec.Struct, frozen=True):
     resource_version: str = ""
     colour: str = ""
     tags: tuple[str, ...] = ()
+    uid: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -234,3 +235,74 @@ def test_views_indexes_and_changes_agree_with_a_plain_dictionary(history: list[t
         s.deleted(view.key)
     assert not any(s._indexes.values())
     assert not s._own
+
+
+# --- answers that come late ---------------------------------------------------------------------------------
+
+KEY = ("t1", "a")
+
+
+def test_an_answer_does_not_bring_back_what_has_gone_since() -> None:
+    s = store()
+    with s.asking(KEY) as inquiry:
+        s.apply(thing(at=4))
+        s.remove(thing(at=5))
+        assert inquiry.found(thing(at=4)) is None
+    assert s.get(KEY) is None
+    assert (s._inquiries, s._own) == ({}, {})
+
+
+def test_nor_what_was_made_and_has_gone_unseen() -> None:
+    """The watch was cut; the full list after it does not have the object any more."""
+    s = store()
+    with s.asking(KEY) as inquiry:
+        s.replace([], mark=s.mark(), at=5)
+        assert inquiry.found(thing(at=5)) is None
+    with s.asking(KEY) as inquiry:
+        s.replace([], mark=s.mark(), at=5)
+        assert inquiry.found(thing(at=6)) is not None, "made after the list"
+
+
+def test_a_list_of_another_namespace_says_nothing_of_it() -> None:
+    s = store()
+    with s.asking(KEY) as inquiry:
+        s.replace([], mark=s.mark(), at=5, scope="t2")
+        s.replace([], mark=s.mark(), at=5, scope="t1", unreadable=frozenset({KEY}))
+        assert inquiry.found(thing(at=4)) is not None
+
+
+def test_what_only_left_the_selection_of_the_watch_is_still_there() -> None:
+    """Its last event carries the version that it has."""
+    s = store()
+    s.apply(thing(at=4))
+    with s.asking(KEY) as inquiry:
+        s.remove(thing(at=5))
+        assert inquiry.found(thing(at=5)) is not None
+
+
+def test_what_was_deleted_and_made_again_is_kept() -> None:
+    s = store()
+    again = Thing("t1", "a", "6", uid="second")
+    s.apply(Thing("t1", "a", "4", uid="first"))
+    with s.asking(KEY) as inquiry:
+        s.remove(Thing("t1", "a", "5", uid="first"))
+        s.apply(again)
+        assert inquiry.gone() is None
+    assert s.get(KEY) is again
+
+
+def test_what_was_made_while_nothing_was_found_is_kept() -> None:
+    s = store()
+    with s.asking(KEY) as inquiry:
+        s.apply(thing(at=4))
+        assert inquiry.gone() is None
+    assert s.get(KEY) is not None
+
+
+def test_what_is_gone_goes() -> None:
+    s = store()
+    s.apply(Thing("t1", "a", "4", uid="first"))
+    with s.asking(KEY) as inquiry, s.asking(KEY):
+        s.apply(Thing("t1", "a", "5", "red", uid="first"))
+        assert inquiry.gone() is not None
+    assert (s.get(KEY), s._inquiries) == (None, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -47,6 +48,10 @@ class Lines:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
+        self.lowest = 0  # level that is heard
+
+    def is_enabled_for(self, level: int) -> bool:
+        return level >= self.lowest
 
     def debug(self, event: str, **fields: Any) -> None:
         self.lines.append(("debug", event, fields))
@@ -110,6 +115,15 @@ def test_one_fact_is_one_line(fact: Fact, level: str, event: str) -> None:
 
 def test_every_kind_of_fact_has_a_line() -> None:
     assert {type(fact) for fact, _, _ in CASES} == set(get_args(ControllerFact)) | set(get_args(KubeFact))
+
+
+def test_nothing_is_made_of_what_nobody_hears() -> None:
+    log = Lines()
+    log.lowest = logging.INFO
+    for fact, level, _ in CASES:
+        FactLog(log).observe(fact)
+        assert bool(log.lines) == (level != "debug"), fact
+        log.lines.clear()
 
 
 def test_a_change_of_leader_says_from_to_why_and_how_fast() -> None:
