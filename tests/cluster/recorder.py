@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from zenlead.kube.recorder import REPORTING_CONTROLLER
 from zenlead.kube.resources import ENDPOINT_SLICES, EVENTS, SERVICES
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 RECORDED = (ENDPOINT_SLICES, SERVICES, EVENTS)
 SERVICE_NAME = "kubernetes.io/service-name"
+
+
+def of_zenlead(event: Object) -> bool:
+    """The API server writes Events too: it can find a cluster IP that it has not yet seen allocated."""
+    return event.get("reportingController") == REPORTING_CONTROLLER
 
 
 class Revision(NamedTuple):
@@ -97,6 +103,8 @@ class Recorder:
                 await self._keep(event["type"], resource, event["object"])
 
     async def _keep(self, kind: str, resource: Resource, body: Object) -> None:
+        if resource == EVENTS and not of_zenlead(body):
+            return
         at = asyncio.get_running_loop().time()
         body["metadata"].pop("managedFields", None)  # two thirds of the bytes, and nobody asks
         self.log.append(Revision(at, kind, resource.plural, body["metadata"]["name"], body))
@@ -129,7 +137,7 @@ class Recorder:
         return found
 
     def events(self, reason: str | None = None, *, regarding: str | None = None) -> list[Object]:
-        """Kubernetes Events in their last state, those of a reason or about an object's name."""
+        """zenlead's Events in their last state, those of a reason or about an object's name."""
         last = {r.name: r.body for r in self.revisions(EVENTS) if r.type != "DELETED"}
         return [
             e

@@ -144,7 +144,6 @@ async def test_events_are_told_on_transitions_only(
     assert expected["NoReadyPods"] <= 2
     assert counted() == expected
     for event in recorder.events(regarding="web"):
-        assert event["reportingController"] == "zen-lead-controller"
         assert event["regarding"]["uid"]
         assert event["type"] == ("Warning" if event["reason"].startswith("No") else "Normal")
     # None was written over and over: one revision each.
