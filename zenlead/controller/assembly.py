@@ -84,10 +84,9 @@ class Controller:
         self._trigger = Trigger(self.caches, self.selectors)
         self.queue: WorkQueue[Key] = WorkQueue(min_interval_s=parameters.min_interval_s)
         self.elector = _elector(election_api, parameters, wall, self._hear, self.caches.untouched)
-        fence, calm_in_s = self.elector.fence, self._calm_in_s
-        self.recorder = Recorder(
-            api, parameters.identity, fence=fence, now=wall, notify=notify, patience=calm_in_s
-        )
+        fence, patience = self.elector.fence, self._calm_in_s
+        who = parameters.identity
+        self.recorder = Recorder(api, who, fence=fence, now=wall, notify=notify, patience=patience)
         self.lanes = _lanes(api, parameters, fence, notify)
         listener = Listener(notify, self._announce, span)
         self.reconciler = Reconciler(
@@ -101,7 +100,7 @@ class Controller:
         self.sweep_anew = asyncio.Event()  # the time between sweeps has changed
         self._tasks: set[asyncio.Task[None]] = set()
         self.auditor = Auditor(self.caches, notify)
-        self.caches.slices.heard = self._audit
+        self.caches.services.heard, self.caches.slices.heard = self._freed, self._audit
 
     def __repr__(self) -> str:
         return f"Controller({self.elector!r} {self.workers!r} {self.caches!r})"
@@ -197,12 +196,9 @@ class Controller:
 
     async def _filled(self) -> None:
         for informer in self._steady:
-            if informer.optional:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(NODES_PATIENCE_S):
-                        await informer.synced.wait()
-            else:
-                await informer.synced.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NODES_PATIENCE_S if informer.optional else None):
+                    await informer.synced.wait()
         await self.pods.filled()
 
     async def _finish_passes(self) -> None:
@@ -311,6 +307,11 @@ class Controller:
     def _audit(self, changes: Sequence[Change[SliceView]]) -> None:
         if self.workers.leading:  # else another replica does
             self.auditor.hear(changes)
+        self._freed(changes)
+
+    def _freed(self, changes: Sequence[Change[Any]]) -> None:
+        for change in changes:
+            self.workers.enqueue(self._trigger.freed(change))
 
     def _announce(self, source: ServiceView, said: Announcement) -> None:
         if self.parameters.options.dry_run:

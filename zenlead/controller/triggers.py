@@ -6,18 +6,18 @@ Rule: a Service that a change could concern is always named; urgent is what can 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zenlead.controller.caches import Caches, Selectors, is_managed, is_source, leader_name, source_of
 from zenlead.kube.lane import Lane
 from zenlead.lead import contract
-from zenlead.lead.views import Key
+from zenlead.lead.views import Key, SliceView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zenlead.kube.store import Change
-    from zenlead.lead.views import NodeView, PodView, ServiceView, SliceView
+    from zenlead.lead.views import NodeView, PodView, ServiceView
 
 Triggers: TypeAlias = dict[Key, Lane]
 
@@ -61,6 +61,16 @@ class Trigger:
                 urgent = moved and self._caches.source(key) is not None
                 _add(keys, key, Lane.URGENT if urgent else Lane.ROUTINE)
         return keys
+
+    def freed(self, change: Change[Any]) -> Triggers:
+        """Whoever wants the name of a Service or a slice that is gone. For every change that a store takes:
+        what we deleted ourselves is no news any more when the watch brings it."""
+        gone: ServiceView | SliceView | None = change.old
+        if change.new is not None or gone is None:
+            return {}
+        name = gone.labels.get(contract.SERVICE_NAME, gone.name) if isinstance(gone, SliceView) else gone.name
+        whose = source_of(gone)
+        return {key: Lane.ROUTINE for key in self._claimants(gone.namespace, name) if key != whose}
 
     def pod(self, change: Change[PodView]) -> Triggers:
         keys: Triggers = {}

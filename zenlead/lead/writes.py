@@ -116,9 +116,10 @@ def _serve(snapshot: Snapshot, serve: Serve, conditions: bool) -> list[Write]:
     writes += _diff_service(service, serve)
     writes += _diff_condition(service, serve) if conditions else []
     if all(name in observed for name in kept):  # the new routing stands: what an earlier one left may go
-        writes += _delete_slices([s for s in observed.values() if s.name not in kept])
+        stale = _delete_slices([s for s in observed.values() if s.name not in kept])
         others = (s for s in _owned_services(snapshot) if s.name != serve.policy.leader_name)
-        writes += [_delete(Target.SERVICES, s) for s in others]
+        # Slices first: who waits for the name of the Service needs that of its slice, too.
+        writes += stale or [_delete(Target.SERVICES, s) for s in others]
     return writes
 
 

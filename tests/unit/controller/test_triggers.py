@@ -58,6 +58,19 @@ def served(*more: Any) -> Rooms:
     return Rooms(service(), P0, P1, leader(annotations=led_by(P0)), slice_of(P0), *more)
 
 
+# --- names --------------------------------------------------------------------------------------------------
+
+
+async def test_who_wants_a_name_hears_when_it_is_free_and_its_last_owner_does_not() -> None:
+    rooms = served(service("api", annotations={contract.LEADER_SERVICE_NAME: "web-leader"}))
+    freed = rooms.trigger.freed
+    for gone in (leader(annotations=led_by(P0)), slice_of(P0), slice_of(P0, "web-leader-ipv6")):
+        assert freed(Change(gone, None)) == {API: ROUTINE}
+        assert freed(Change(None, gone)) == freed(Change(gone, gone)) == {}
+    assert freed(Change(service("web-leader"), None)) == {WEB: ROUTINE, API: ROUTINE}, "a stranger's"
+    assert freed(Change(leader(name="other"), None)) == {}
+
+
 # --- pods ---------------------------------------------------------------------------------------------------
 
 
