@@ -167,17 +167,22 @@ class Cluster:
             key = pod["metadata"]["namespace"], pod["metadata"]["labels"]["app"]
             at["pods"].setdefault(key, []).append(pod)
         found: list[str] = []
-        wanted: set[tuple[str, str]] = set()
+        claims: dict[tuple[str, str], list[Body]] = {}
         for service in services:
             said = service["metadata"].get("annotations") or {}
             if said.get(ENABLED) == "true":
                 namespace, name = _key(service)
-                leader = namespace, said.get(NAME) or f"{name}-leader"
-                wanted.add(leader)
-                found += _wrong_with(service, leader, at)
+                claims.setdefault((namespace, said.get(NAME) or f"{name}-leader"), []).append(service)
+        waiting: set[str] = set()  # Services whose name another one has; they keep the one that they had
+        for leader, claimants in claims.items():
+            owners = _owners(at["services"].get(leader, []))
+            served = [s for s in claimants if s["metadata"]["uid"] in owners] or claimants[:1]
+            found += _wrong_with(served[0], leader, at)
+            waiting.update(_key(s)[1] for s in claimants if s is not served[0])
         for item in (*services, *slices):
-            ours = (item["metadata"].get("labels") or {}).get(OURS) == "zen-lead"
-            if ours and _key(item) not in wanted:
+            labels = item["metadata"].get("labels") or {}
+            kept = labels.get("zen-lead.io/source-service") in waiting
+            if labels.get(OURS) == "zen-lead" and _key(item) not in claims and not kept:
                 found.append(f"left over: {item.get('kind', 'object')} {_key(item)}")
         return found
 
@@ -203,6 +208,10 @@ def is_fit(pod: Body, selector: Body) -> bool:
         and "deletionTimestamp" not in meta
         and status.get("podIPs")
     )
+
+
+def _owners(items: list[Body]) -> set[str]:
+    return {owner["uid"] for item in items for owner in item["metadata"].get("ownerReferences") or ()}
 
 
 def _key(item: Body) -> tuple[str, str]:
@@ -262,6 +271,8 @@ class Hands:
             self.finish,
             self.opt,
             self.rename,
+            self.contend,
+            self.recreate,
             self.policy,
             self.edit_slice,
             self.delete_ours,
@@ -327,6 +338,17 @@ class Hands:
     async def rename(self, namespace: str, service: str) -> None:
         value = self._dice.choice([None, f"{service}-front", f"{service}-other"])
         await self._annotate(namespace, service, {NAME: value})
+
+    async def contend(self, namespace: str, service: str) -> None:
+        """It wants a name that others want, too."""
+        await self._annotate(namespace, service, {NAME: "shared"})
+
+    async def recreate(self, namespace: str, service: str) -> None:
+        """It is deleted and soon there again, another Service by the same name."""
+        body = json.loads(await self._cluster.api.get(SERVICES, namespace, service))
+        await self._cluster.delete(SERVICES, namespace, service)
+        await asyncio.sleep(self._dice.choice([0.0, 0.0, 0.05, 1.0]))
+        await self._cluster.service(namespace, service, body["metadata"].get("annotations") or {})
 
     async def policy(self, namespace: str, service: str) -> None:
         said = {

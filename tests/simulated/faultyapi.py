@@ -35,6 +35,7 @@ class Weather:
     """Probabilities of what happens to a request, or to a chunk of a watch; latency in seconds."""
 
     slow_s: float = 0.0  # mean of the extra latency
+    lag_s: float = 0.0  # of a watch, mean: what has happened comes later than the answer to who did it
     request_lost: float = 0.0
     reply_lost: float = 0.0
     conflict: float = 0.0  # of writes with a precondition
@@ -138,6 +139,8 @@ class FaultyApi:
             async for chunk in chunks:
                 if chunk and self.lag_s:
                     await asyncio.sleep(self.lag_s)
+                if chunk and self.weather.lag_s and not self.calm:
+                    await asyncio.sleep(self._dice.expovariate(1 / self.weather.lag_s))
                 self._be_there()
                 if self._happens(self.weather.gone):
                     yield GONE_LINE

@@ -25,6 +25,7 @@ BLOCKS_A_DAY = 2_000
 WEATHERS = {
     "fair": Weather(),
     "slow": Weather(slow_s=0.3),
+    "lagging": Weather(slow_s=0.05, lag_s=0.3),
     "lossy": Weather(slow_s=0.02, request_lost=0.03, reply_lost=0.05),
     "refusing": Weather(slow_s=0.02, conflict=0.2, throttled=0.05, failed=0.1),
     "cutting": Weather(slow_s=0.02, gone=0.02, cut=0.05),
