@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from benchmarks import plots, report
+from benchmarks.baseline import baseline
 from benchmarks.scenarios import SCENARIOS, play, say
 from benchmarks.stats import middle
 
@@ -48,7 +49,10 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", default=1, help="of the order of samples (1)", **number)
     parser.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="JSON of an earlier run to compare with, as ratios"
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="JSON of an earlier run to compare with, as ratios (the stored one, if of as many Services)",
     )
     parser.add_argument(
         "--output", type=Path, metavar="PATH", help="JSON file (benchmarks/results/TIME.json)"
@@ -74,7 +78,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> int:
     told = parse(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    baseline = msgspec.json.decode(told.baseline.read_bytes()) if told.baseline else None
+    try:
+        before = baseline(told.baseline, told.services)
+    except (OSError, ValueError) as error:
+        print(f"--baseline: {error}", file=sys.stderr)
+        return 2
     arguments = {k: v for k, v in vars(told).items() if k not in ("output", "baseline")}
     results: dict[str, Any] = {
         "machine": report.machine(),
@@ -91,11 +99,11 @@ def main() -> int:
             results["rounds"].append(found)
             asyncio.run(play(told, set(told.scenarios.split(",")), found))
     finally:  # what was measured before something failed is worth keeping
-        save(results, told, baseline)
+        save(results, told, before)
     return 0
 
 
-def save(results: dict[str, Any], told: argparse.Namespace, baseline: dict[str, Any] | None) -> None:
+def save(results: dict[str, Any], told: argparse.Namespace, before: dict[str, Any] | None) -> None:
     """Writes the JSON, the pictures and the report beside it, and prints the report."""
     results["machine"]["load_after"] = os.getloadavg()[0]
     results["scenarios"] = middle(results["rounds"])
@@ -105,7 +113,7 @@ def save(results: dict[str, Any], told: argparse.Namespace, baseline: dict[str, 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
     pictures = plots.draw(results["scenarios"], path.with_suffix(""))
-    text = report.markdown(results, baseline=baseline, pictures=pictures)
+    text = report.markdown(results, baseline=before, pictures=pictures)
     path.with_suffix(".md").write_text(text)
     print(f"\n{text}\n{path}")
 

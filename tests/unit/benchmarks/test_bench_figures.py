@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from benchmarks import bars, plots, report
+from benchmarks import baseline as stored
 from benchmarks.__main__ import parse
 from benchmarks.scenarios import SCENARIOS, STAGES
 from benchmarks.sizes import bucket_quantile, buckets, total
@@ -132,6 +135,29 @@ def test_a_baseline_gives_ratios() -> None:
     assert by_name["longest stall by a scrape of 1000 Services"] == ["-", "-"]
     assert by_name["the same: writes"] == ["0", "1.00"]
     assert bars.ratio(1.0, 0.0) == "-"
+
+
+def test_the_stored_run_is_compared_with_where_it_is_of_the_same_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = results(FOUND | {"storm": {"rounds": [1], "median": {"samples": [2], "last_s": 3}}})
+    run["rounds"] = [FOUND]
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
+    monkeypatch.setattr(stored, "STORED", tmp_path / "baseline.json")
+    assert stored.baseline(None, 200) is None
+    monkeypatch.setattr(sys, "argv", ["baseline", str(tmp_path / "run.json")])
+    stored.main()
+    services = run["arguments"]["services"]
+    before = stored.baseline(None, services)
+    assert before is not None
+    assert before["arguments"] == run["arguments"]
+    assert before["scenarios"]["storm"] == {"median": {"last_s": 3}}
+    assert "rounds" not in before
+    assert stored.baseline(None, services + 1) is None
+    assert stored.baseline(tmp_path / "run.json", services + 1) == run
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"run\.json is not the JSON of a run"):
+        stored.baseline(tmp_path / "run.json", services)
 
 
 def test_the_report_shows_every_scenario_and_says_what_is_missing() -> None:
