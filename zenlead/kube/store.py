@@ -248,7 +248,7 @@ class Inquiry(Generic[V]):
         self._key = key
         self._under_way = under_way
         self._before = store.get(key)
-        self._gone_at = 0  # whatever was there at a lower version is not any more
+        self._gone_at: int | None = None  # whatever was there at a lower version is not any more
 
     def __enter__(self) -> Inquiry[V]:
         self._under_way.setdefault(self._key, []).append(self)
@@ -261,12 +261,13 @@ class Inquiry(Generic[V]):
             del self._under_way[self._key]
 
     def ended(self, at: int) -> None:
-        """The object went at that version, or is not in a full list of the version before."""
-        self._gone_at = max(self._gone_at, at)
+        """The object went at that version (0: who knows), or is not in a full list of the version before."""
+        self._gone_at = max(self._gone_at or 0, at)
 
     def found(self, view: V) -> Change[V] | None:
-        """Take the object as it was read or written."""
-        return None if 0 < version(view) < self._gone_at else self._store.wrote(view)
+        """Take the object as it was read or written. Where versions do not tell, the watch knows better."""
+        late = self._gone_at is not None and not 0 < self._gone_at <= version(view)
+        return None if late else self._store.wrote(view)
 
     def gone(self) -> Change[V] | None:
         """Take that there is no such object (any more)."""

@@ -280,6 +280,17 @@ def test_what_only_left_the_selection_of_the_watch_is_still_there() -> None:
         assert inquiry.found(thing(at=5)) is not None
 
 
+def test_without_versions_the_watch_knows_better() -> None:
+    """Of what is not ours no version is kept."""
+    s = store()
+    s.apply(thing())
+    with s.asking(KEY) as inquiry:
+        s.remove(thing())
+        assert inquiry.found(thing()) is None
+    with s.asking(KEY) as inquiry:
+        assert inquiry.found(thing()) is not None
+
+
 def test_what_was_deleted_and_made_again_is_kept() -> None:
     s = store()
     again = Thing("t1", "a", "6", uid="second")
