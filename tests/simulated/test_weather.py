@@ -49,8 +49,11 @@ async def test_storms_over_a_churning_cluster(seed: int) -> None:
     async with Cluster(seed) as cluster:
         keys = await populate(cluster, SERVICES)
         hands = Hands(cluster)
-        honest = (hands.edit_slice, hands.delete_ours, hands.edit_service, hands.policy)
-        hands.deeds = [deed for deed in hands.deeds if deed not in honest]
+        # The judge knows of no meddlers, of no name that several want, and not which of two lives under one
+        # name a write is of that was on its way for long.
+        honest = {hands.flip, hands.end_pod, hands.more_pods, hands.relabel, hands.move, hands.finish}
+        honest |= {hands.opt, hands.rename}
+        hands.deeds = [deed for deed in hands.deeds if deed in honest]
         witness = Witness(cluster.network, READING_S)
         async with eyewitness(cluster.api) as recorder:
             await cluster.start()

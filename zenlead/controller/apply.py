@@ -181,6 +181,17 @@ class Applier:
     def _store(self, target: Target) -> Store[Any]:
         return self._caches.services if target is Target.SERVICES else self._caches.slices
 
+    async def is_gone(self, service: ServiceView) -> bool:
+        """Ask the API server whether a Service is still the one that is known; what it says is known then."""
+        with self._caches.services.asking(service.key) as inquiry:
+            try:
+                view: ServiceView = decode(WireService, await self._reads.get(SERVICES, *service.key))
+            except NotFound:
+                inquiry.gone()
+                return True
+            inquiry.found(view)
+            return view.uid != service.uid
+
     async def _read_back(self, write: Write, sight: Sight) -> None:
         """See what really is under a name. Raises Stranger for a slice that is in our way and is not ours."""
         target, key = write.target, (sight.seen.namespace, write.name)

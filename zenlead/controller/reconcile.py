@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from zenlead.controller.caches import Caches
     from zenlead.lead.views import Key
 
+# A slice that has to be made again so soon was taken away by somebody who knows better, maybe: the garbage
+# collector does so with what has no owner, and the watch that would tell of that may be dead.
+MADE_JUST_NOW_S = 5.0
 # A Service is made, then its slice, then both are dressed: four rounds. The others are for conflicts.
 MAX_ROUNDS = 8
 
@@ -100,6 +103,7 @@ class Reconciler:
         # Services of which anything was told, a failed write included; each goes with its ServiceForgotten.
         self._told: set[Key] = set()
         self._standing = Standing()  # of the same Services
+        self._made: dict[Key, float] = {}  # wall time of the last slice that was made; goes likewise
 
     def follow(self, options: Options) -> None:
         """Passes to come, and the rest of those under way, go by other options."""
@@ -114,6 +118,7 @@ class Reconciler:
         self._strays.new_term()
         self._endings.forget_all()
         self._standing.forget_all()
+        self._made.clear()
         while self._told:
             self._listener.notify(ServiceForgotten(*self._told.pop()))
 
@@ -145,6 +150,8 @@ class Reconciler:
                     await self._look_for_strays(seen, lane, senders[False], done)
                 return done
             self._told.add((seen.namespace, seen.name))
+            if await self._lost_its_service(seen, desired, chosen):
+                continue
             work = [(write, senders[write.urgent]) for write in chosen]
             sight = Sight(seen, desired, seen_at)
             apply = applier.apply_all if chosen[0].urgent else applier.apply_routine
@@ -182,6 +189,18 @@ class Reconciler:
             pending = self._endings.possible(seen, pending)
             say("writes", str(len(pending)))
             return seen, desired, pending
+
+    async def _lost_its_service(self, seen: Snapshot, desired: Desired, chosen: list[Write]) -> bool:
+        """Whether a slice is about to be made for a leader Service that is not there any more."""
+        if not any(isinstance(write, Create) and write.target is Target.SLICES for write in chosen):
+            return False
+        key, now = (seen.namespace, seen.name), self._wall()
+        again = now - self._made.pop(key, float("-inf")) < MADE_JUST_NOW_S
+        known = desired.service if isinstance(desired, Serve) else None
+        if again and known is not None and await self._applier.is_gone(known):
+            return True
+        self._made[key] = now
+        return False
 
     def _refused(self, seen: Snapshot, error: ApiError | Stranger) -> None:
         if isinstance(error, Stranger) and seen.source is not None:
@@ -244,6 +263,7 @@ class Reconciler:
             if key in self._told and not done.more:
                 self._told.remove(key)
                 self._standing.forget(key)
+                self._made.pop(key, None)
                 notify(ServiceForgotten(*key))
             return
         self._told.add(key)

@@ -136,6 +136,36 @@ async def test_a_slice_that_is_deleted_before_a_move_is_answered_is_made_again()
     assert await scene.routes() == ["web-1"]
 
 
+async def test_a_leader_service_whose_end_no_watch_tells_is_missed_soon() -> None:
+    """The garbage collector takes each slice away that names a Service that is gone."""
+    scene = await (await Scene().begin("web-0")).settled()
+    await asyncio.sleep(60)
+    await scene.remove(SERVICES, "web-leader")
+    slices = scene.caches.slices
+    for _ in range(2):
+        for view in list(slices):  # the watch of the slices is alive
+            slices.deleted(view.key)
+        await scene.pass_(Lane.URGENT)
+    assert await scene.routes() == ["web-0"]
+    sent = [(sent.verb, sent.resource) for sent in scene.api.sent]
+    assert sent == [
+        ("create", "endpointslices"),
+        ("get", "services"),
+        ("create", "services"),
+        ("create", "endpointslices"),
+    ]
+
+
+async def test_a_slice_that_somebody_deletes_twice_is_made_twice() -> None:
+    scene = await (await Scene().begin("web-0")).settled()
+    for _ in range(2):
+        await scene.remove(ENDPOINT_SLICES, "web-leader")
+        await scene.sync()
+        await scene.pass_(Lane.URGENT)
+    assert await scene.routes() == ["web-0"]
+    assert scene.api.writes() == [("create", "endpointslices")] * 2
+
+
 async def test_a_slice_that_is_made_again_before_its_deletion_is_answered_is_known() -> None:
     """Opted out and in again, by two replicas or two hands: the watch tells of the new one first."""
     scene = await (await Scene().begin("web-0")).settled()
