@@ -209,7 +209,7 @@ class Selectors:
         that have no opted-in Service any more."""
         self._cache.sweep(idle_s)
         for namespace in list(self.hits | self.misses):
-            if not self._caches.services.has("sources", namespace):
+            if namespace not in self._caches.services.values_of("sources"):
                 self.forget(namespace)
 
     def renew(self, namespace: str) -> None:
@@ -234,7 +234,7 @@ class Selectors:
     def pod_changed(self, old: PodView | None, new: PodView | None) -> list[str]:
         """Names of the Services that select the pod before or after; the store has the change already."""
         view = new if new is not None else old
-        if view is None or not self._caches.services.has("sources", view.namespace):
+        if view is None or view.namespace not in self._caches.services.values_of("sources"):
             return []  # nobody to serve: known without an index
         index = self._cache.peek(view.namespace)
         if index is None:

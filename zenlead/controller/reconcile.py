@@ -150,12 +150,12 @@ class Reconciler:
                     await self._look_for_strays(seen, lane, senders[False], done)
                 return done
             self._told.add((seen.namespace, seen.name))
-            if await self._lost_its_service(seen, desired, chosen):
-                continue
             work = [(write, senders[write.urgent]) for write in chosen]
             sight = Sight(seen, desired, seen_at)
             apply = applier.apply_all if chosen[0].urgent else applier.apply_routine
             try:
+                if await self._lost_its_service(seen, desired, chosen):
+                    continue
                 whole = await apply(work, sight)
             except (ApiError, Stranger) as error:
                 self._refused(seen, error)

@@ -86,10 +86,6 @@ class Store(Generic[V]):
             return []
         return [self._views[key] for key in found] if isinstance(found, dict) else [self._views[found]]
 
-    def has(self, index: str, value: Hashable) -> bool:
-        """Whether the index has any view under ``value``."""
-        return value in self._indexes[index]
-
     def keys_in(self, index: str) -> set[Key]:
         """The keys of all views that the index has under any value."""
         keys: set[Key] = set()

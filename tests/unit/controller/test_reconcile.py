@@ -156,6 +156,19 @@ async def test_a_leader_service_whose_end_no_watch_tells_is_missed_soon() -> Non
     ]
 
 
+async def test_who_cannot_ask_for_the_leader_service_tells_how_things_are() -> None:
+    scene = await Scene().begin("web-0")
+    await scene.pass_()
+    await scene.remove(ENDPOINT_SLICES, "web-leader")
+    await scene.sync()
+    scene.forget()
+    scene.api.fail("get", Unreachable("cut"))
+    with pytest.raises(Unreachable):
+        await scene.pass_(Lane.URGENT)
+    assert [(state.stable, state.endpoint_slices) for state in scene.facts_of(ServiceState)] == [(False, 0)]
+    assert scene.api.writes() == []
+
+
 async def test_a_slice_that_somebody_deletes_twice_is_made_twice() -> None:
     scene = await (await Scene().begin("web-0")).settled()
     for _ in range(2):
