@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.deploy.helm import Helm
 from tests.deploy.site import NAME, Site
+from zenlead.kube.informer import UNBROKEN_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -60,9 +62,10 @@ class Audited:
         ]
 
     def restart(self) -> None:
-        """The API server goes away and comes back."""
+        """The API server goes away for longer than what passes for a short silence, and comes back."""
         start = _now()
         self.plane.stop_apiserver()
+        time.sleep(UNBROKEN_S)
         self.plane.start_apiserver()  # on this thread: what a thread has started ends with it
         self._restarts.append((start, _now()))
 

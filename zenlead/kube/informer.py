@@ -37,10 +37,14 @@ WATCH_GRACE_S = 5.0
 SHORT_WATCH_S = 1.0  # a server that ends watches sooner than this must not be asked again at once
 INITIAL_LIMIT_S = 120.0  # for a whole initial list by stream (some millions of objects); then pages
 INITIAL_IDLE_S = 10.0  # a server that pauses an initial list for this long ignores that it was asked for one
-QUESTION_LIMIT_S = 5.0  # for the version of a server that was away: the answer has one object
+# From the last word of a server to the next: within this nobody restores it to an older state, later it is
+# asked for its version. Not to be refused is no sign: a connection can be held until the server is back.
+UNBROKEN_S = 1.0
+QUESTION_LIMIT_S = 5.0  # for that version: the answer has one object
 RETRY_BASE_S = 0.1  # doubled with each failure in a row, with full jitter
 RETRY_CAP_S = 3.0  # a returned API server is noticed within this
-REFUSED_DELAY_S = 5.0  # after 403: permissions are mended by people
+REFUSED_DELAY_S = 5.0  # after 403 for so long: permissions are mended by people
+STARTING_S = 5.0  # for this long a server that has just started may not know its roles yet, and refuse
 LONGEST_RETRY_AFTER_S = (
     60.0  # what a server may ask for; a number gone wrong must not end the watching for ever
 )
@@ -94,7 +98,7 @@ class Informer(Generic[V]):
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._list_started = self._loop.time()
-        self._unauthorized_since: float | None = None
+        self._failing: tuple[type[ApiError], float] | None = None  # how, and since when in a row
         self._ends_at = float("-inf")  # of the current watch, at the latest
         self._turn_at = self._loop.time()  # when others had their turn
         self._absent = False  # no answer to the last request; a stream that was cut had one
@@ -141,8 +145,7 @@ class Informer(Generic[V]):
     async def _once(self) -> None:
         """One request to its end."""
         self._opened = False
-        if self._absent and self._cursor.phase is Phase.WATCHING:
-            await self._ask_its_version()
+        await self._make_sure()
         request = self._cursor.request()
         self._watching_since = self._loop.time() if self._cursor.phase is Phase.WATCHING else float("inf")
         if self._cursor.at_start:
@@ -154,7 +157,10 @@ class Informer(Generic[V]):
             body = await self._api.list(self._resource, self._namespace, request.query)
             await self._hand_on(self._cursor.page(body))
 
-    async def _ask_its_version(self) -> None:
+    async def _make_sure(self) -> None:
+        """Before a watch is resumed, and again when it took long to begin: the server is not an older one."""
+        if self._cursor.phase is not Phase.WATCHING or self.silent_s() <= UNBROKEN_S:
+            return
         question = self._cursor.question()
         try:
             async with asyncio.timeout(QUESTION_LIMIT_S):
@@ -162,6 +168,7 @@ class Informer(Generic[V]):
         except TimeoutError:
             raise Unreachable(f"the server did not say its version within {QUESTION_LIMIT_S:g} s") from None
         self._cursor.answered(body)
+        self._heard_at = self._loop.time()
 
     async def _follow(self, query: dict[str, str]) -> None:
         if self._cursor.phase is Phase.STREAMING:
@@ -175,6 +182,8 @@ class Informer(Generic[V]):
         stream = self._api.watch(self._resource, self._namespace, query, deadline_s=timeout_s + WATCH_GRACE_S)
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
+                if not self._opened:
+                    await self._make_sure()
                 await self._take_in(chunk)
         self._cursor.ended()
         self._heard_at = self._loop.time()
@@ -251,8 +260,8 @@ class Informer(Generic[V]):
     def _well(self) -> None:
         """The stream is open. Only one that lasts makes the waits short again: to open it and to fail at once
         must not become a hot loop."""
-        if self.problem is not None or self._unauthorized_since is not None:
-            self.problem = self.error = self._unauthorized_since = None
+        if self.problem is not None:
+            self.problem = self.error = self._failing = None
         if self._absent:
             self._absent = False
             self._came(self.name)
@@ -263,21 +272,22 @@ class Informer(Generic[V]):
         """Wait as long as the error asks for; the cursor knows where to go on."""
         streaming_refused = self._cursor.phase is Phase.STREAMING and isinstance(error, Invalid)
         self._cursor.failed(error)
-        delay_s = 0.0 if streaming_refused else self._delay_s(error)
+        failing_s = self._failing_s(error)
+        delay_s = 0.0 if streaming_refused else self._delay_s(error, failing_s)
         self.error, self.problem = error, f"{self.name}: {error.message}"
         self._notify(WatchRestarted(self._resource.plural, _word(error), delay_s, error.message))
-        if isinstance(error, Unauthorized):
-            now = self._loop.time()
-            if self._unauthorized_since is None:
-                self._unauthorized_since = now
-            if now - self._unauthorized_since > UNAUTHORIZED_LIMIT_S:
-                raise error
-        else:
-            self._unauthorized_since = None
+        if isinstance(error, Unauthorized) and failing_s > UNAUTHORIZED_LIMIT_S:
+            raise error
         alive(delay_s)
         await asyncio.sleep(delay_s)
 
-    def _delay_s(self, error: ApiError) -> float:
+    def _failing_s(self, error: ApiError) -> float:
+        """For how long every answer has been an error like this one."""
+        if self._failing is None or self._failing[0] is not type(error):
+            self._failing = type(error), self._loop.time()
+        return self._loop.time() - self._failing[1]
+
+    def _delay_s(self, error: ApiError, failing_s: float) -> float:
         if isinstance(error, Unreachable) and TOO_NEW not in error.causes:
             if not self._absent and not self._opened:
                 self._absent = True
@@ -286,7 +296,7 @@ class Informer(Generic[V]):
         else:
             self._absent_waits = _waits()
             delay_s = next(self._refused_waits)
-        if isinstance(error, Forbidden):
+        if isinstance(error, Forbidden) and failing_s >= STARTING_S:
             delay_s = max(delay_s, REFUSED_DELAY_S)
         return max(delay_s, min(error.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
 

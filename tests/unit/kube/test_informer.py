@@ -22,6 +22,7 @@ from zenlead.kube.informer import (
     RETRY_BASE_S,
     RETRY_CAP_S,
     SHORT_WATCH_S,
+    STARTING_S,
     TURN_S,
     UNAUTHORIZED_LIMIT_S,
     WATCH_GRACE_S,
@@ -113,6 +114,7 @@ class Server:
         self.requests: list[Request] = []
         self.questions = 0
         self.now_at = 1000  # its version, for who asks before a watch is resumed
+        self.held_s: dict[int, float] = {}  # how long a watch, by its number as a request, takes to begin
         self.open = 0
 
     def _next(self, request: Request) -> ApiError | bytes | Chunks:
@@ -137,7 +139,7 @@ class Server:
         loop = asyncio.get_running_loop()
         step = self._next(Request(loop.time(), True, dict(query), deadline_s))
         ends = loop.time() + deadline_s
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.held_s.get(len(self.requests), 0))
         if isinstance(step, ApiError):
             raise step
         assert isinstance(step, list), f"a watch was asked for, the script has {step!r}"
@@ -361,22 +363,55 @@ async def test_a_server_that_was_away_and_is_older_now_is_asked_for_the_list() -
     again: Chunks = [line("ADDED", thing("b", 4)) + end_of_initial(6)]
     server = Server(SYNC, *[Unreachable("m")] * 5, again, then=QUIET)
     server.now_at = 6
-    scene = await lived(server, 60)
+    scene = await lived(server, 20)
     assert scene.names() == ["b"]
     assert (scene.fulls(), server.questions) == (2, 1)
     assert scene.informer.problem is None
+
+
+@pytest.mark.parametrize("end", [[], [Unreachable("cut")]], ids=["after an end", "after a cut"])
+async def test_a_connection_that_is_held_until_an_older_server_is_back(end: Chunks) -> None:
+    """No request fails, and still somebody may have restored the server meanwhile."""
+    again: Chunks = [line("ADDED", thing("b", 4)) + end_of_initial(6)]
+    server = Server(SYNC, [20.0, line("MODIFIED", thing("a", 11)), *end], QUIET, again, then=QUIET)
+    server.held_s = {3: 5.0}
+    server.now_at = 6
+    scene = await lived(server, 40)
+    assert scene.names() == ["b"]
+    assert (scene.fulls(), scene.server.open) == (2, 0)
+    assert scene.informer.problem is None
+
+
+async def test_a_server_that_takes_long_to_begin_watches_is_watched_all_the_same() -> None:
+    server = Server(SYNC, then=[line("ADDED", thing("b", 11)), 20.0])
+    server.held_s = dict.fromkeys(range(2, 100), 5.0)
+    scene = await lived(server, 100)
+    assert (scene.names(), scene.fulls()) == (["a", "b"], 1)
+    assert set(scene.restarts()) == {"ended"}
+    assert server.questions == len(server.requests) - 1, "one for each watch"
+    assert len(server.requests) <= 100 / 25 + 2
+
+
+async def test_a_silence_is_no_sign_that_the_server_is_the_same() -> None:
+    """A stream that carries nothing ends at its deadline, without a word of the server."""
+    again: Chunks = [line("ADDED", thing("b", 4)) + end_of_initial(6)]
+    server = Server(SYNC, QUIET, again, then=[20.0])
+    server.now_at = 6
+    scene = await lived(server, 60)
+    assert scene.names() == ["b"]
+    assert (scene.fulls(), server.questions) == (2, 1)
 
 
 @pytest.mark.parametrize("now_at", [10, 11, 1000])
 async def test_a_server_that_was_away_and_is_not_older_is_not_asked_for_the_list(now_at: int) -> None:
     server = Server(SYNC, *[Unreachable("m")] * 5, then=QUIET)
     server.now_at = now_at
-    scene = await lived(server, 60)
+    scene = await lived(server, 20)
     assert (scene.fulls(), server.questions) == (1, 1)
 
 
-async def test_a_stream_that_is_cut_is_resumed_without_a_question() -> None:
-    server = Server(SYNC, [Unreachable("cut")], then=QUIET)
+async def test_a_stream_that_is_cut_while_things_happen_is_resumed_without_a_question() -> None:
+    server = Server(SYNC, [20.0, line("ADDED", thing("b", 11)), Unreachable("cut")], then=[20.0])
     scene = await lived(server, 60)
     assert (scene.fulls(), server.questions) == (1, 0)
 
@@ -411,16 +446,28 @@ async def test_retry_after_is_not_believed_without_bound(asked_s: float) -> None
 
 async def test_a_missing_permission_is_named_backed_off_and_recovered_from() -> None:
     refused = Forbidden('pods is forbidden: User "z" cannot list resource "pods"', status=403)
-    scene = Scene(Server(*[refused] * 8, SYNC, then=QUIET))
+    scene = Scene(Server(*[refused] * 16, SYNC, then=QUIET))
     async with running(scene):
         await asyncio.sleep(30)
         assert scene.informer.problem is not None
         assert scene.informer.problem.startswith("pods: ")
         assert "cannot list" in scene.informer.problem
         assert not scene.informer.synced.is_set()
-        await asyncio.sleep(30)
-    assert min(scene.waits()[:8]) >= REFUSED_DELAY_S
+        await asyncio.sleep(90)
+    at = [round(request.at, 6) for request in scene.server.requests[:17]]
+    assert all(
+        round(b - a, 6) >= REFUSED_DELAY_S for a, b in itertools.pairwise(at) if a - at[0] >= STARTING_S
+    )
+    assert len([moment for moment in at if moment - at[0] < STARTING_S]) < 12
     assert scene.informer.synced.is_set()
+    assert scene.informer.problem is None
+
+
+async def test_a_server_that_knows_its_roles_only_a_moment_after_its_start_is_not_left_for_long() -> None:
+    refused = Forbidden('pods is forbidden: User "z" cannot watch resource "pods"', status=403)
+    scene = await lived(Server(SYNC, *[Unreachable("m")] * 5, *[refused] * 3, then=[20.0]), 40)
+    first, *_, last = [at for at, request in enumerate(scene.server.requests) if not request.full][5:9]
+    assert scene.server.requests[last].at - scene.server.requests[first].at <= RETRY_BASE_S * (1 + 2 + 4)
     assert scene.informer.problem is None
 
 
