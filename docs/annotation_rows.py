@@ -13,6 +13,7 @@ from zenlead.lead import contract
 CHOICE = "tests/cluster/test_annotations_choice.py"
 PATIENCE = "tests/cluster/test_annotations_patience.py"
 OBJECTS = "tests/cluster/test_annotations_objects.py"
+LATE = "tests/cluster/test_late_writes.py"
 LIFECYCLE = "tests/cluster/test_lifecycle.py"
 NAMES = "tests/cluster/test_names.py"
 FAILOVER = "tests/cluster/test_failover.py"
@@ -327,6 +328,20 @@ WRITTEN = (
         "",
         f"Which further annotations came from `{contract.LEADER_PREFIX}…`, so that they can go again.",
         (Shown("they do", OBJECTS, "test_leader_annotations_come_change_and_go"),),
+    ),
+    Row(
+        contract.FENCED,
+        "leader Service and EndpointSlices",
+        "",
+        "Up to which version of the object a write of which nobody knows the end comes too late; "
+        "there is one only where a request got no answer.",
+        (
+            Shown(
+                "it does come too late",
+                LATE,
+                "test_a_deletion_that_arrives_late_does_not_take_what_is_in_use_again",
+            ),
+        ),
     ),
     Row(
         contract.TRIGGER_TIME,

@@ -75,6 +75,13 @@ class Delay:
 
 
 @dataclass(frozen=True)
+class Late:
+    """Forward a write after so many seconds, although whoever sent it may have given it up."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Hang:
     """Take the request, never answer."""
 
@@ -98,7 +105,7 @@ class Bytewise:
     """Send what the server sends in chunks of one byte."""
 
 
-Fault: TypeAlias = Delay | Hang | Answer | DropReply | Bytewise
+Fault: TypeAlias = Delay | Late | Hang | Answer | DropReply | Bytewise
 
 
 def refusal(code: int, reason: str, message: str = "as the test ordered", *causes: str) -> Answer:
@@ -156,6 +163,7 @@ class FaultProxy:
         self.delivered: Listener | None = None
         self.written: Listener | None = None
         self.speaks_as = ""  # Authorization to the server, whatever came from the client; empty: what came
+        self._late: set[asyncio.Task[web.Response]] = set()
         self.asked: list[Asked] = []
         self.streams: list[Stream] = []
 
@@ -229,6 +237,8 @@ class FaultProxy:
 
     async def stop(self) -> None:
         await self.wire.stop()
+        for late in self._late:
+            late.cancel()
         for stream in self.streams:
             stream.closed = True
         if self._runner is not None:
@@ -254,6 +264,11 @@ class FaultProxy:
                 await asyncio.Event().wait()
             case Delay(seconds):
                 await asyncio.sleep(seconds)
+            case Late(seconds):
+                late = asyncio.create_task(self._forward_late(request, asked, body, seconds))
+                self._late.add(late)
+                late.add_done_callback(self._late.discard)
+                return await asyncio.shield(late)
         async with self._forward(request, body) as answer:
             if asked.is_watch and answer.status == 200:
                 return await self._stream(request, asked, answer, bytewise=isinstance(fault, Bytewise))
@@ -266,6 +281,16 @@ class FaultProxy:
             self.delivered(asked, content)
         kept = {k: answer.headers[k] for k in ("Content-Type", "Retry-After") if k in answer.headers}
         return web.Response(status=answer.status, body=content, headers=kept)
+
+    async def _forward_late(
+        self, request: web.BaseRequest, asked: Asked, body: bytes, seconds: float
+    ) -> web.Response:
+        await asyncio.sleep(seconds)
+        async with self._forward(request, body) as answer:
+            content = await answer.read()
+        if answer.status < 300 and self.written is not None:
+            self.written(asked, content)
+        return web.Response(status=answer.status, body=content, content_type="application/json")
 
     def _forward(self, request: web.BaseRequest, body: bytes) -> aiohttp.client._RequestContextManager:
         if self._session is None:

@@ -179,7 +179,7 @@ class _Court:
             if before and not after:
                 self._emptied(seen, fact, source, known)
             self._chosen(seen, source, known.pods, [e for e in after if e.uid not in {b.uid for b in before}])
-        if after:
+        if after and fact != previous:  # a new version of the same routing says nothing about the leader
             self._epoch(seen, fact, after[0].uid)
 
     def _count_ready(self, at: float, fact: Slice) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.cluster.client import KubeClient, StatusError
-from tests.cluster.faultproxy import Answer, Delay, DropReply, Hang, refusal
+from tests.cluster.faultproxy import Answer, Delay, DropReply, Hang, Late, refusal
 from zenlead.kube.resources import PODS, SERVICES
 
 if TYPE_CHECKING:
@@ -68,6 +68,21 @@ async def test_a_reply_that_is_lost(namespace: Namespace, through: KubeClient, p
             SERVICES, namespace.name, {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 1}]}}
         )
     assert await namespace.client.find(SERVICES, namespace.name, "web") is not None, "it was applied"
+
+
+async def test_a_write_that_outlives_who_sent_it(
+    namespace: Namespace, through: KubeClient, proxy: FaultProxy
+) -> None:
+    await namespace.pod("web-0")
+    proxy.on(lambda a: a.is_write, Late(2 * HELD_S), times=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(HELD_S):
+            await through.patch(PODS, namespace.name, "web-0", {"metadata": {"labels": {"late": "yes"}}})
+    pod = await namespace.client.get(PODS, namespace.name, "web-0")
+    assert "late" not in pod["metadata"]["labels"]
+    await asyncio.sleep(2 * HELD_S)
+    pod = await namespace.client.get(PODS, namespace.name, "web-0")
+    assert pod["metadata"]["labels"]["late"] == "yes"
 
 
 async def test_an_api_server_that_goes_and_comes_back(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zenlead.controller.caches import Caches
+    from zenlead.controller.doubts import Doubts
     from zenlead.controller.spans import Span
     from zenlead.kube.store import Store
     from zenlead.lead.views import Key, ServiceView
@@ -88,19 +89,22 @@ class Sight(msgspec.Struct, frozen=True):
 class Applier:
     """Applies the writes of one decision. ``parallel``: those to different objects go side by side."""
 
-    def __init__(self, caches: Caches, reads: Reads, listener: Listener, *, parallel: bool) -> None:
+    def __init__(
+        self, caches: Caches, reads: Reads, listener: Listener, doubts: Doubts, *, parallel: bool
+    ) -> None:
         self._caches = caches
         self._reads = reads
         self._listener = listener
         self.parallel = parallel
         self._loop = asyncio.get_running_loop()
+        self._doubts = doubts
         self._routine: dict[Key, asyncio.Timeout] = {}  # routine writes under way; each removes itself
 
     def preempt(self, key: Key) -> None:
         """Give up a routine write of the Service, if one is under way: its pass raises Preempted.
 
         A write that hangs or is tried again must not hold up a failover. Whether it was applied shows in the
-        next one's precondition.
+        next one's precondition, and where there is no next one it is fenced off.
         """
         if (cut := self._routine.get(key)) is not None and not cut.expired():
             cut.reschedule(self._loop.time())
@@ -144,11 +148,13 @@ class Applier:
                 await self._read_back(write, sight)
                 if self._came_through(write, sight):
                     result = "success"
-            except (asyncio.CancelledError, Outdated):
+            except (asyncio.CancelledError, Outdated) as error:
                 result = "cancelled"
+                self._doubts.note(write, seen, error)
                 raise
             except Exception as error:
                 result = _snake(error)
+                self._doubts.note(write, seen, error)
                 self._tell_refused(error, write, seen)
                 raise
             finally:

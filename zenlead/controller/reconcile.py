@@ -17,6 +17,7 @@ import msgspec
 from zenlead.controller import announce
 from zenlead.controller.apply import Applier, Listener, Reads, Sender, Sight, Stranger
 from zenlead.controller.caches import PodsUnknown
+from zenlead.controller.doubts import Doubts
 from zenlead.controller.endings import Endings
 from zenlead.controller.facts import PortUnresolved, ServiceForgotten, WritePlanned
 from zenlead.controller.standing import Standing
@@ -97,7 +98,8 @@ class Reconciler:
         self._listener = listener
         self._wall = wall
         self._options = options
-        self._applier = Applier(caches, reads, listener, parallel=options.parallel)
+        self._doubts = Doubts()
+        self._applier = Applier(caches, reads, listener, self._doubts, parallel=options.parallel)
         self._strays = Strays(reads, options.namespaces)
         self._endings = Endings()
         # Services of which anything was told, a failed write included; each goes with its ServiceForgotten.
@@ -187,6 +189,7 @@ class Reconciler:
                     say("previous", desired.routed.name)
             pending = diff(seen, desired, conditions=self._options.conditions)
             pending = self._endings.possible(seen, pending)
+            pending = [*self._doubts.fences(seen, desired, pending), *pending]
             say("writes", str(len(pending)))
             return seen, desired, pending
 

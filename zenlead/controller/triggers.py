@@ -36,9 +36,10 @@ class Trigger:
             if view is None:
                 continue
             if is_source(view):
-                # What exists and changes may have lost its leader; what is new has no traffic yet.
+                # What exists and changes may have lost its leader; what is new has no traffic yet, unless it
+                # was opted out a moment ago and not all of that is done.
                 known = change.old is not None and is_source(change.old)
-                lane = Lane.URGENT if known else Lane.FRESH
+                lane = Lane.URGENT if known or not self._leaderless(view.key) else Lane.FRESH
                 _add(keys, view.key, lane)
                 for rival in self._claimants(view.namespace, leader_name(view)):
                     _add(keys, rival, Lane.ROUTINE)

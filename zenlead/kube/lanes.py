@@ -50,7 +50,14 @@ class Fenced(Exception):
 
 
 class Outdated(Exception):
-    """The write had to wait, and what it follows from has changed meanwhile: decide anew."""
+    """The write had to wait, and what it follows from has changed meanwhile: decide anew.
+
+    ``unanswered``: an attempt was made before, and nobody knows what became of it.
+    """
+
+    def __init__(self, message: str, *, unanswered: bool) -> None:
+        super().__init__(message)
+        self.unanswered = unanswered
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -216,12 +223,13 @@ class Sender:
         loop = asyncio.get_running_loop()
         policy = self._lanes.policies[self._lane]
         attempts = 0
+        unanswered = False
         failed: Throttled | Unreachable | None = None  # the first attempt, which needs no decorator
         asked_at = loop.time()
         not_before = float("-inf")  # loop time before which the server does not want to be asked again
 
         async def attempt() -> bytes:
-            nonlocal attempts, failed
+            nonlocal attempts, unanswered, failed
             if failed is not None:
                 error, failed = failed, None
                 raise error
@@ -229,7 +237,11 @@ class Sender:
             if (wait_s := not_before - loop.time()) > 0:
                 alive(wait_s)
                 await asyncio.sleep(wait_s)
-            return await self._attempt(call, asked_at)
+            try:
+                return await self._attempt(call, asked_at, unanswered=unanswered)
+            except Unreachable:
+                unanswered = True
+                raise
 
         def report(error: Throttled | Unreachable, wait_s: float) -> None:
             nonlocal not_before
@@ -266,7 +278,9 @@ class Sender:
         self._lanes.notify(RetrySucceeded(operation, namespace, self._service))
         return body
 
-    async def _attempt(self, call: Callable[[], Awaitable[bytes]], asked_at: float) -> bytes:
+    async def _attempt(
+        self, call: Callable[[], Awaitable[bytes]], asked_at: float, *, unanswered: bool
+    ) -> bytes:
         self._lanes.authority_s()  # before a token is spent on it
         if self._lane is Lane.ROUTINE:
             if self.credits > 0:
@@ -277,7 +291,8 @@ class Sender:
         async with self._lanes.turn(self._lane):
             left_s = self._lanes.authority_s()
             if asyncio.get_running_loop().time() - asked_at > FRESH_S and not self._wanted():
-                raise Outdated("what this write follows from has changed while it had to wait")
+                why = "what this write follows from has changed while it had to wait"
+                raise Outdated(why, unanswered=unanswered)
             try:
                 async with asyncio.timeout(min(left_s, ATTEMPT_TIMEOUT_S)) as cut:
                     return await call()

@@ -53,6 +53,7 @@ LAST_SWITCH_TIME = PREFIX + "leader-last-switch-time"
 EPOCH = PREFIX + "leader-epoch"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 EXTRA_ANNOTATIONS = PREFIX + "leader-annotations"  # keys that came from the source, so that they can go again
+FENCED = PREFIX + "fenced"  # the version for which writes that are still on their way come too late
 NOBODY_UNTIL = PREFIX + "nobody-until"  # in a leader Service's selector: no pod has it; Unix seconds
 LEADER_ANNOTATIONS = frozenset(
     (CURRENT_LEADER, LEADER_POD_NAME, LEADER_POD_UID, LAST_SWITCH_TIME, EPOCH, EXTRA_ANNOTATIONS)

@@ -16,20 +16,25 @@ from zenlead.lead.select import best
 if TYPE_CHECKING:
     from zenlead.lead.contract import Policy
     from zenlead.lead.desired import Snapshot
-    from zenlead.lead.views import PodView, SliceView
+    from zenlead.lead.views import PodView, ServiceView, SliceView
 
 
 def read_routed(snapshot: Snapshot, policy: Policy) -> Routed:
     """Who leads now: the endpoint of the slice, else what the leader Service says.
 
-    The slice is written first, so its higher epoch wins; at the same epoch the two must agree, and a slice
-    that names another pod was edited by a stranger.
+    Of several names the Service had, the highest epoch is the last word. The slice is written first, so its
+    higher epoch wins; at the same epoch the two must agree, and a slice that names another pod was edited by
+    a stranger.
     """
     slices = owned_slices(snapshot, policy.leader_name)
-    slices.sort(key=lambda s: s.name != policy.leader_name)
     source = snapshot.source
     services = [s for s in snapshot.services if source is not None and owned(s, source)]
-    services.sort(key=lambda s: s.name != policy.leader_name)
+
+    def last_word(observed: SliceView | ServiceView) -> tuple[int, bool]:
+        return epoch_of(observed.annotations), observed.name == policy.leader_name
+
+    slices.sort(key=last_word, reverse=True)
+    services.sort(key=last_word, reverse=True)
     by_slice = next((_by_slice(s, snapshot.pods) for s in slices if s.endpoints), None)
     said = services[0].annotations if services else {}
     by_service = Routed(

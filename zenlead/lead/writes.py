@@ -130,6 +130,13 @@ def _owned_services(snapshot: Snapshot) -> list[ServiceView]:
     return [s for s in snapshot.services if owned(s, source) and not s.terminating]
 
 
+def fence(target: Target, observed: ServiceView | SliceView) -> Patch:
+    """Changes nothing but the version: a write that named the old one fails from then on."""
+    version = observed.resource_version
+    metadata = {"annotations": {contract.FENCED: version}, "resourceVersion": version}
+    return Patch(target, observed.name, _encode({"metadata": metadata}), urgent=True)
+
+
 # --- the leader Service -------------------------------------------------------------------------------------
 
 

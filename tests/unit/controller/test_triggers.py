@@ -132,6 +132,11 @@ async def test_opting_in_and_out() -> None:
     assert rooms.put(service(annotations={contract.ENABLED: "no"})) == {WEB: URGENT}
 
 
+async def test_opting_in_again_while_the_old_routing_stands_cannot_wait() -> None:
+    rooms = Rooms(service(annotations={contract.ENABLED: "no"}), slice_of(P0))
+    assert rooms.put(service()) == {WEB: URGENT}
+
+
 async def test_a_service_of_nobody_concerns_nobody() -> None:
     rooms = Rooms(service())
     assert rooms.put(service("other", annotations={contract.ENABLED: "no"})) == {}

@@ -235,6 +235,17 @@ def test_epochs_are_never_used_again() -> None:
     assert serve(after_edit).epoch == 8
 
 
+def test_of_two_names_the_higher_epoch_is_the_last_word() -> None:
+    """A move that was applied late, under the name that the leader Service had before."""
+    new, old = slice_of(LED, epoch=3), slice_of(NEXT, "web-former", epoch=4)
+    said = (leader(annotations=led_by(LED, 3)), leader("web", "web-former", annotations=led_by(LED, 3)))
+    assert routed(services=said, slices=(new, old)) == Routed(NEXT.uid, "web-1", 4)
+    moved = msgspec.structs.replace(snapshot(LED, led=LED), services=said, slices=(new, old))
+    desired = serve(moved)
+    assert desired.leader is not None
+    assert (desired.leader.pod.name, desired.epoch) == ("web-0", 5), "nobody else has had that epoch"
+
+
 def test_the_first_family_tells_who_leads() -> None:
     slices = (
         slice_of(LED, "web-leader-ipv6", epoch=1, family="IPv6"),

@@ -1,0 +1,84 @@
+"""Writes whose end nobody knows: a request can arrive long after whoever sent it gave it up.
+
+Knows which version of which object such a write would still find. Refuses to send anything. The rule: what is
+decided last holds, so an object that is to stay as it is gets another version before the old write arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from zenlead.kube.errors import ApiError, Unreachable
+from zenlead.kube.lanes import Outdated
+from zenlead.lead.desired import Absent
+from zenlead.lead.writes import Create, Patch, Target, fence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zenlead.lead.desired import Desired, Snapshot
+    from zenlead.lead.views import Key, ServiceView, SliceView
+    from zenlead.lead.writes import Write
+
+LATE_S = 60.0  # after this an API server has given up a request itself (its --request-timeout)
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """A write that would still change the object at that version, and the loop time when it was given up."""
+
+    version: str
+    since: float
+
+
+class Doubts:
+    """``note`` a write that failed; ``fences`` are the writes that keep such ones from later decisions."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[tuple[Target, Key], Doubt] = {}
+
+    def __repr__(self) -> str:
+        return f"Doubts({len(self._open)} writes whose end is not known)"
+
+    def note(self, write: Write, seen: Snapshot, error: BaseException) -> None:
+        """Of a creation nothing is kept: what it may still make does not exist, and is seen once it does."""
+        if isinstance(write, Create) or not _may_have_been_sent(error):
+            return
+        for target, observed in _objects(seen):
+            if (target, observed.name) == (write.target, write.name):
+                self._open[target, observed.key] = Doubt(observed.resource_version, self._loop.time())
+
+    def fences(self, seen: Snapshot, desired: Desired, pending: list[Write]) -> list[Patch]:
+        """For the objects that a write in doubt may still change, and that none of ``pending`` changes."""
+        if not self._open or isinstance(desired, Absent):
+            return []
+        since = self._loop.time() - LATE_S
+        self._open = {where: doubt for where, doubt in self._open.items() if doubt.since > since}
+        changed = {(write.target, write.name) for write in pending}
+        found = []
+        for target, observed in _objects(seen):
+            doubt = self._open.get((target, observed.key))
+            if doubt is None or (target, observed.name) in changed:
+                continue
+            if doubt.version == observed.resource_version:
+                found.append(fence(target, observed))
+            else:  # its precondition fails already
+                del self._open[target, observed.key]
+        return found
+
+
+def _objects(seen: Snapshot) -> Iterator[tuple[Target, ServiceView | SliceView]]:
+    for service in seen.services:
+        yield Target.SERVICES, service
+    for found in seen.slices:
+        yield Target.SLICES, found
+
+
+def _may_have_been_sent(error: BaseException) -> bool:
+    """Whether nobody knows what became of a write that ended so."""
+    if isinstance(error, Outdated):
+        return error.unanswered
+    return isinstance(error, Unreachable) or not isinstance(error, ApiError)
