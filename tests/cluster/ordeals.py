@@ -11,7 +11,17 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, TypeAlias
 
-from tests.cluster.faultproxy import Answer, Bytewise, Delay, DropReply, Fault, Hang, refusal, status_of
+from tests.cluster.faultproxy import (
+    Answer,
+    Bytewise,
+    Delay,
+    DropReply,
+    Fault,
+    Hang,
+    Late,
+    refusal,
+    status_of,
+)
 from zenlead.kube.resources import LEASES
 
 if TYPE_CHECKING:
@@ -90,6 +100,11 @@ def hangs(replica: Replica, dice: random.Random) -> contextlib.AbstractAsyncCont
 
 def hung_writes(replica: Replica, dice: random.Random) -> contextlib.AbstractAsyncContextManager[None]:
     return _requests(replica, dice, Hang, 0.7, writes=True)
+
+
+def late_writes(replica: Replica, dice: random.Random) -> contextlib.AbstractAsyncContextManager[None]:
+    """Some arrive when they have been given up, and some when all is well again."""
+    return _requests(replica, dice, lambda: Late(dice.uniform(0.5, 12.0)), 0.5, writes=True)
 
 
 def lost_replies(replica: Replica, dice: random.Random) -> contextlib.AbstractAsyncContextManager[None]:
@@ -256,6 +271,7 @@ ORDEALS: tuple[Ordeal, ...] = (
     delays,
     hangs,
     hung_writes,
+    late_writes,
     lost_replies,
     refusals,
     refusals,

@@ -15,6 +15,7 @@ from tests.deploy.helm import CHART
 from zenlead.kube.resources import LEASES, PODS, SERVICES, Resource
 
 if TYPE_CHECKING:
+    from tests.cluster.client import Object
     from tests.cluster.scene import Namespace
     from tests.deploy.conftest import Audited
     from tests.deploy.helm import Helm
@@ -59,7 +60,9 @@ class Site:
             status, wanted = found["status"], found["spec"]["replicas"]
             counts = {status.get(f"{which}Replicas", 0) for which in ("updated", "ready", "available")}
             seen = status.get("observedGeneration") == found["metadata"]["generation"]
-            return seen and counts == {wanted} and len(await self.pods()) == wanted
+            # The counts do not know yet of a pod that was deleted just now.
+            pods = (await self.home.client.list(PODS, self.home.name))["items"]
+            return seen and counts == {wanted} and [_runs(pod) for pod in pods] == [True] * wanted
 
         await eventually(settled, "the rollout ends", timeout_s=ROLLOUT_S)
 
@@ -93,3 +96,8 @@ class Site:
         kinds = (DEPLOYMENTS, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, BUDGETS, JOBS, LEASES)
         lists = {kind: (await self.home.client.list(kind, self.home.name))["items"] for kind in kinds}
         return {kind.kind: [o["metadata"]["name"] for o in items] for kind, items in lists.items() if items}
+
+
+def _runs(pod: Object) -> bool:
+    ready = [c["status"] for c in pod["status"].get("conditions", ()) if c["type"] == "Ready"]
+    return ready == ["True"] and "deletionTimestamp" not in pod["metadata"]

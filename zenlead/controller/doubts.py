@@ -38,7 +38,7 @@ class Doubts:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._open: dict[tuple[Target, Key], Doubt] = {}
+        self._open: dict[tuple[Target, Key], Doubt] = {}  # the oldest first
 
     def __repr__(self) -> str:
         return f"Doubts({len(self._open)} writes whose end is not known)"
@@ -49,14 +49,14 @@ class Doubts:
             return
         for target, observed in _objects(seen):
             if (target, observed.name) == (write.target, write.name):
+                self._open.pop((target, observed.key), None)
                 self._open[target, observed.key] = Doubt(observed.resource_version, self._loop.time())
 
     def fences(self, seen: Snapshot, desired: Desired, pending: list[Write]) -> list[Patch]:
         """For the objects that a write in doubt may still change, and that none of ``pending`` changes."""
         if not self._open or isinstance(desired, Absent):
             return []
-        since = self._loop.time() - LATE_S
-        self._open = {where: doubt for where, doubt in self._open.items() if doubt.since > since}
+        self._forget_old_ones()
         changed = {(write.target, write.name) for write in pending}
         found = []
         for target, observed in _objects(seen):
@@ -68,6 +68,11 @@ class Doubts:
             else:  # its precondition fails already
                 del self._open[target, observed.key]
         return found
+
+    def _forget_old_ones(self) -> None:
+        expired = self._loop.time() - LATE_S
+        while self._open and self._open[oldest := next(iter(self._open))].since <= expired:
+            del self._open[oldest]
 
 
 def _objects(seen: Snapshot) -> Iterator[tuple[Target, ServiceView | SliceView]]:
