@@ -97,6 +97,7 @@ class Informer(Generic[V]):
         self._resource = kind.resource
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
+        self._sure_at = self._loop.time()  # when the server last said its version, which is not to be watched
         self._list_started = self._loop.time()
         self._failing: tuple[type[ApiError], float] | None = None  # how, and since when in a row
         self._ends_at = float("-inf")  # of the current watch, at the latest
@@ -126,7 +127,7 @@ class Informer(Generic[V]):
         return isinstance(self.error, Forbidden)
 
     def silent_s(self) -> float:
-        """Seconds since the server last said anything (an object, a bookmark, the end of a stream)."""
+        """Seconds since the watch last said anything (an object, a bookmark, the end of a stream)."""
         return self._loop.time() - self._heard_at
 
     async def run(self) -> None:
@@ -159,7 +160,8 @@ class Informer(Generic[V]):
 
     async def _make_sure(self) -> None:
         """Before a watch is resumed, and again when it took long to begin: the server is not an older one."""
-        if self._cursor.phase is not Phase.WATCHING or self.silent_s() <= UNBROKEN_S:
+        unsure_s = self._loop.time() - max(self._heard_at, self._sure_at)
+        if self._cursor.phase is not Phase.WATCHING or unsure_s <= UNBROKEN_S:
             return
         question = self._cursor.question()
         try:
@@ -168,7 +170,7 @@ class Informer(Generic[V]):
         except TimeoutError:
             raise Unreachable(f"the server did not say its version within {QUESTION_LIMIT_S:g} s") from None
         self._cursor.answered(body)
-        self._heard_at = self._loop.time()
+        self._sure_at = self._loop.time()
 
     async def _follow(self, query: dict[str, str]) -> None:
         if self._cursor.phase is Phase.STREAMING:

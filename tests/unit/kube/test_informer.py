@@ -392,6 +392,15 @@ async def test_a_server_that_takes_long_to_begin_watches_is_watched_all_the_same
     assert len(server.requests) <= 100 / 25 + 2
 
 
+async def test_a_server_that_answers_but_cannot_be_watched_is_silent() -> None:
+    """Behind a proxy that lets no stream through, say."""
+    scene = Scene(Server(SYNC, then=Throttled("m", status=429)))
+    async with running(scene):
+        await asyncio.sleep(60)
+        assert scene.server.questions > 10
+        assert scene.informer.silent_s() == pytest.approx(60)
+
+
 async def test_a_silence_is_no_sign_that_the_server_is_the_same() -> None:
     """A stream that carries nothing ends at its deadline, without a word of the server."""
     again: Chunks = [line("ADDED", thing("b", 4)) + end_of_initial(6)]
