@@ -168,9 +168,8 @@ async def test_no_right_is_missing_and_none_is_unused(site: Site, audited: Audit
     async def all_used() -> bool:
         return not unused()
 
-    with contextlib.suppress(
-        AssertionError
-    ):  # the next one names them; who was away asks within some seconds
+    # Who was away asks within some seconds; what stays unused is named below.
+    with contextlib.suppress(AssertionError):
         await eventually(all_used, "every right is used")
     assert unused() == set()
     others = {e["requestURI"].partition("?")[0] for e in audited.asked_by(account) if "objectRef" not in e}

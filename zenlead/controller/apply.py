@@ -53,10 +53,25 @@ class Sender(Protocol):
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes: ...
 
     async def patch(
-        self, resource: Resource, namespace: str, name: str, body: bytes, *, subresource: str = ""
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        subresource: str = "",
+        unanswered: Callable[[], None] = ...,
     ) -> bytes: ...
 
-    async def delete(self, resource: Resource, namespace: str, name: str, body: bytes) -> bytes: ...
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        unanswered: Callable[[], None] = ...,
+    ) -> bytes: ...
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -95,9 +110,9 @@ class Applier:
         self._caches = caches
         self._reads = reads
         self._listener = listener
+        self._doubts = doubts
         self.parallel = parallel
         self._loop = asyncio.get_running_loop()
-        self._doubts = doubts
         self._routine: dict[Key, asyncio.Timeout] = {}  # routine writes under way; each removes itself
 
     def preempt(self, key: Key) -> None:
@@ -140,7 +155,7 @@ class Applier:
         where = {"namespace": seen.namespace, "service": seen.name, "lane": lane.label}
         with self._listener.span(f"{verb} {write.target}", where | {"object": write.name}) as say:
             try:
-                await self._send(write, sender, seen.namespace)
+                await self._send(write, sender, seen)
             except (Conflict, NotFound) as error:
                 result = _snake(error)
                 if isinstance(write, Create) and isinstance(error, NotFound):
@@ -148,13 +163,11 @@ class Applier:
                 await self._read_back(write, sight)
                 if self._came_through(write, sight):
                     result = "success"
-            except (asyncio.CancelledError, Outdated) as error:
+            except (asyncio.CancelledError, Outdated):
                 result = "cancelled"
-                self._doubts.note(write, seen, error)
                 raise
             except Exception as error:
                 result = _snake(error)
-                self._doubts.note(write, seen, error)
                 self._tell_refused(error, write, seen)
                 raise
             finally:
@@ -167,16 +180,23 @@ class Applier:
             self._tell_written(write, sight)
         return result == "success"
 
-    async def _send(self, write: Write, sender: Sender, namespace: str) -> None:
-        resource, name = RESOURCES[write.target], write.name
+    async def _send(self, write: Write, sender: Sender, seen: Snapshot) -> None:
+        resource, namespace, name = RESOURCES[write.target], seen.namespace, write.name
+
+        def unanswered() -> None:
+            if not isinstance(write, Create):  # what that may still make is seen once it exists
+                self._doubts.note(write, seen)
+
         with self._store(write.target).asking((namespace, name)) as inquiry:
             match write:
                 case Create(body=body):
                     answer = await sender.create(resource, namespace, body)
                 case Patch(body=body, subresource=subresource):
-                    answer = await sender.patch(resource, namespace, name, body, subresource=subresource)
+                    answer = await sender.patch(
+                        resource, namespace, name, body, subresource=subresource, unanswered=unanswered
+                    )
                 case Delete(body=body):
-                    answer = await sender.delete(resource, namespace, name, body)
+                    answer = await sender.delete(resource, namespace, name, body, unanswered=unanswered)
                     if not _is_held(answer):
                         inquiry.gone()
                         return

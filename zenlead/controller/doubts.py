@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zenlead.kube.errors import ApiError, Unreachable
-from zenlead.kube.lanes import Outdated
 from zenlead.lead.desired import Absent
-from zenlead.lead.writes import Create, Patch, Target, fence
+from zenlead.lead.writes import Patch, Target, fence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zenlead.lead.desired import Desired, Snapshot
     from zenlead.lead.views import Key, ServiceView, SliceView
-    from zenlead.lead.writes import Write
+    from zenlead.lead.writes import Delete, Write
 
 LATE_S = 60.0  # after this an API server has given up a request itself (its --request-timeout)
 
@@ -34,7 +32,7 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 class Doubts:
-    """``note`` a write that failed; ``fences`` are the writes that keep such ones from later decisions."""
+    """``note`` a write without an answer; ``fences`` keep such ones from overruling later decisions."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -43,10 +41,8 @@ class Doubts:
     def __repr__(self) -> str:
         return f"Doubts({len(self._open)} writes whose end is not known)"
 
-    def note(self, write: Write, seen: Snapshot, error: BaseException) -> None:
-        """Of a creation nothing is kept: what it may still make does not exist, and is seen once it does."""
-        if isinstance(write, Create) or not _may_have_been_sent(error):
-            return
+    def note(self, write: Patch | Delete, seen: Snapshot) -> None:
+        """Nobody knows what became of it."""
         for target, observed in _objects(seen):
             if (target, observed.name) == (write.target, write.name):
                 self._open.pop((target, observed.key), None)
@@ -80,10 +76,3 @@ def _objects(seen: Snapshot) -> Iterator[tuple[Target, ServiceView | SliceView]]
         yield Target.SERVICES, service
     for found in seen.slices:
         yield Target.SLICES, found
-
-
-def _may_have_been_sent(error: BaseException) -> bool:
-    """Whether nobody knows what became of a write that ended so."""
-    if isinstance(error, Outdated):
-        return error.unanswered
-    return isinstance(error, Unreachable) or not isinstance(error, ApiError)

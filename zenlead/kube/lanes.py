@@ -50,14 +50,7 @@ class Fenced(Exception):
 
 
 class Outdated(Exception):
-    """The write had to wait, and what it follows from has changed meanwhile: decide anew.
-
-    ``unanswered``: an attempt was made before, and nobody knows what became of it.
-    """
-
-    def __init__(self, message: str, *, unanswered: bool) -> None:
-        super().__init__(message)
-        self.unanswered = unanswered
+    """The write had to wait, and what it follows from has changed meanwhile: decide anew."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -204,32 +197,49 @@ class Sender:
         )
 
     async def patch(
-        self, resource: Resource, namespace: str, name: str, body: bytes, *, subresource: str = ""
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        subresource: str = "",
+        unanswered: Callable[[], None] = lambda: None,
     ) -> bytes:
-        return await self._send(
-            f"patch_{resource.plural}",
-            namespace,
-            lambda: self._lanes.writer.patch(resource, namespace, name, body, subresource=subresource),
-        )
+        """``unanswered`` is called for each attempt of which nobody knows what became of it, whatever becomes
+        of the next one."""
 
-    async def delete(self, resource: Resource, namespace: str, name: str, body: bytes) -> bytes:
-        return await self._send(
-            f"delete_{resource.plural}",
-            namespace,
-            lambda: self._lanes.writer.delete(resource, namespace, name, body),
-        )
+        def ask() -> Awaitable[bytes]:
+            return self._lanes.writer.patch(resource, namespace, name, body, subresource=subresource)
+
+        return await self._send(f"patch_{resource.plural}", namespace, lambda: _heard_of(ask(), unanswered))
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        unanswered: Callable[[], None] = lambda: None,
+    ) -> bytes:
+        """``unanswered``: as for ``patch``."""
+
+        def ask() -> Awaitable[bytes]:
+            return self._lanes.writer.delete(resource, namespace, name, body)
+
+        return await self._send(f"delete_{resource.plural}", namespace, lambda: _heard_of(ask(), unanswered))
 
     async def _send(self, operation: str, namespace: str, call: Callable[[], Awaitable[bytes]]) -> bytes:
         loop = asyncio.get_running_loop()
         policy = self._lanes.policies[self._lane]
         attempts = 0
-        unanswered = False
         failed: Throttled | Unreachable | None = None  # the first attempt, which needs no decorator
         asked_at = loop.time()
         not_before = float("-inf")  # loop time before which the server does not want to be asked again
 
         async def attempt() -> bytes:
-            nonlocal attempts, unanswered, failed
+            nonlocal attempts, failed
             if failed is not None:
                 error, failed = failed, None
                 raise error
@@ -237,11 +247,7 @@ class Sender:
             if (wait_s := not_before - loop.time()) > 0:
                 alive(wait_s)
                 await asyncio.sleep(wait_s)
-            try:
-                return await self._attempt(call, asked_at, unanswered=unanswered)
-            except Unreachable:
-                unanswered = True
-                raise
+            return await self._attempt(call, asked_at)
 
         def report(error: Throttled | Unreachable, wait_s: float) -> None:
             nonlocal not_before
@@ -278,9 +284,7 @@ class Sender:
         self._lanes.notify(RetrySucceeded(operation, namespace, self._service))
         return body
 
-    async def _attempt(
-        self, call: Callable[[], Awaitable[bytes]], asked_at: float, *, unanswered: bool
-    ) -> bytes:
+    async def _attempt(self, call: Callable[[], Awaitable[bytes]], asked_at: float) -> bytes:
         self._lanes.authority_s()  # before a token is spent on it
         if self._lane is Lane.ROUTINE:
             if self.credits > 0:
@@ -291,8 +295,7 @@ class Sender:
         async with self._lanes.turn(self._lane):
             left_s = self._lanes.authority_s()
             if asyncio.get_running_loop().time() - asked_at > FRESH_S and not self._wanted():
-                why = "what this write follows from has changed while it had to wait"
-                raise Outdated(why, unanswered=unanswered)
+                raise Outdated("what this write follows from has changed while it had to wait")
             try:
                 async with asyncio.timeout(min(left_s, ATTEMPT_TIMEOUT_S)) as cut:
                     return await call()
@@ -308,6 +311,14 @@ class Sender:
 
     def __repr__(self) -> str:
         return f"Sender({self._lane.label}, {self._service or 'no service'}, {self.credits} credits)"
+
+
+async def _heard_of(request: Awaitable[bytes], unanswered: Callable[[], None]) -> bytes:
+    try:
+        return await request
+    except (Unreachable, asyncio.CancelledError):
+        unanswered()
+        raise
 
 
 def _asks_too_much(error: Exception) -> bool:

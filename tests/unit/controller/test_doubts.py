@@ -11,12 +11,11 @@ from tests.unit.controller.scene import NS, Scene, Sent
 from tests.unit.lead.builders import leader, pod, serve, slice_of, snapshot
 from zenlead.controller.apply import Preempted
 from zenlead.controller.doubts import LATE_S, Doubts
-from zenlead.kube.errors import Conflict, Forbidden, Invalid, Throttled, Unreachable
+from zenlead.kube.errors import ApiError, Conflict, Forbidden, Invalid, Throttled, Unreachable
 from zenlead.kube.lane import Lane
-from zenlead.kube.lanes import Fenced, Outdated
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
 from zenlead.lead import contract
-from zenlead.lead.writes import Create, Delete, Patch, Target, fence
+from zenlead.lead.writes import Delete, Patch, Target
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -122,29 +121,39 @@ def fences(doubts: Doubts, seen: object = SEEN, pending: tuple[Patch, ...] = ())
 
 
 @pytest.mark.parametrize(
-    ("error", "doubtful"),
+    ("ends", "doubtful"),
     [
-        (Unreachable("cut"), True),
-        (asyncio.CancelledError(), True),
-        (Fenced("the authority ended before the answer came"), True),
-        (Outdated("changed", unanswered=True), True),
-        (Outdated("changed", unanswered=False), False),
-        (Forbidden("no", status=403), False),
-        (Invalid("no", status=422), False),
-        (Throttled("slow down", status=429), False),
+        ([Unreachable("cut"), Unreachable("cut")], True),
+        ([Unreachable("cut"), Throttled("slow down", status=429)], True),
+        ([Unreachable("cut"), Forbidden("no", status=403)], True),
+        ([Throttled("slow down", status=429), Unreachable("cut")], True),
+        ([Throttled("slow down", status=429), Throttled("slow down", status=429)], False),
+        ([Forbidden("no", status=403)], False),
+        ([Invalid("no", status=422)], False),
     ],
 )
-async def test_which_ends_leave_a_doubt(error: BaseException, doubtful: bool) -> None:
-    doubts = Doubts()
-    doubts.note(MOVE, SEEN, error)
-    assert fences(doubts) == ([fence(Target.SLICES, SLICE)] if doubtful else [])
+async def test_an_attempt_without_an_answer_leaves_a_doubt_whatever_becomes_of_the_next(
+    ends: list[ApiError], doubtful: bool
+) -> None:
+    scene = await (await Scene().begin("web-0", "web-1")).settled()
+    await scene.ready("web-0", now=False)
+    await scene.sync()
+    for end in ends:
+        scene.api.fail("patch", end)
+    with pytest.raises(type(ends[-1])):
+        await scene.pass_(Lane.URGENT)
+    await scene.ready("web-0")
+    await scene.sync()
+    scene.forget()
+    await scene.pass_(Lane.URGENT)
+    assert scene.api.writes() == ([("patch", "endpointslices")] if doubtful else [])
 
 
 async def test_services_are_fenced_like_slices() -> None:
     service = leader()
     seen = snapshot(LED, led=LED, slices=(SLICE,), services=(service,))
     doubts = Doubts()
-    doubts.note(Delete(Target.SERVICES, service.name, b"{}"), seen, Unreachable("cut"))
+    doubts.note(Delete(Target.SERVICES, service.name, b"{}"), seen)
     (found,) = fences(doubts, seen)
     assert (found.target, found.name, found.urgent) == (Target.SERVICES, service.name, True)
     assert msgspec.json.decode(found.body) == {
@@ -156,21 +165,27 @@ async def test_services_are_fenced_like_slices() -> None:
 
 
 async def test_a_creation_leaves_no_doubt() -> None:
-    doubts = Doubts()
-    doubts.note(Create(Target.SLICES, SLICE.name, b"{}"), SEEN, Unreachable("cut"))
-    assert fences(doubts) == []
+    """What it may still make is seen once it exists."""
+    scene = await Scene().begin("web-0")
+    for _ in range(2):
+        scene.api.fail("create", Unreachable("cut"))
+    with pytest.raises(Unreachable):
+        await scene.pass_(Lane.URGENT)
+    scene.forget()
+    await scene.pass_(Lane.URGENT)
+    assert scene.api.writes() == [("create", "services"), ("create", "endpointslices")]
 
 
 async def test_what_is_written_anyway_is_not_fenced() -> None:
     doubts = Doubts()
-    doubts.note(MOVE, SEEN, Unreachable("cut"))
+    doubts.note(MOVE, SEEN)
     assert fences(doubts, pending=(MOVE,)) == []
     assert fences(doubts) != [], "the doubt is still there"
 
 
 async def test_a_version_that_has_moved_on_ends_the_doubt() -> None:
     doubts = Doubts()
-    doubts.note(MOVE, SEEN, Unreachable("cut"))
+    doubts.note(MOVE, SEEN)
     moved = msgspec.structs.replace(SLICE, resource_version="9999")
     assert fences(doubts, msgspec.structs.replace(SEEN, slices=(moved,))) == []
     assert repr(doubts) == repr(Doubts())
@@ -178,7 +193,7 @@ async def test_a_version_that_has_moved_on_ends_the_doubt() -> None:
 
 async def test_time_ends_the_doubt() -> None:
     doubts = Doubts()
-    doubts.note(MOVE, SEEN, Unreachable("cut"))
+    doubts.note(MOVE, SEEN)
     await asyncio.sleep(LATE_S - 1)
     assert len(fences(doubts)) == 1
     await asyncio.sleep(2)
