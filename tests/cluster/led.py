@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.cluster.scene import Namespace
 
 PREFIX = "zen-lead.io/"
+LEADER_READY = PREFIX + "LeaderReady"
 AT_ONCE_S = 3.0  # whoever is to move at once has moved by then, on a machine that does much else too
 
 
@@ -55,7 +56,7 @@ class Led:
         await self.opt_in(ports=ports, **annotations)
         if pods:
             await self.led_by(0)
-            await self.dressed(self.pod(0))
+            await self.settled()
         return self
 
     async def opt_in(self, *, ports: Sequence[Object] = HTTP_PORTS, **annotations: str) -> None:
@@ -97,6 +98,21 @@ class Led:
         found = await eventually(named, f"{self.slice} names {leader}")
         assert found is not None
         return found
+
+    async def settled(self) -> Revision:
+        """A first leader Service as recorded, once it has all that a first election writes.
+
+        The condition is the last of it, after the annotations. Whoever counts writes waits for it here: the
+        recorder may be about to hear of what a read of the API server shows already.
+        """
+        return await self.recorder.wait(
+            lambda r: (
+                (r.resource, r.name) == (SERVICES.plural, self.slice)
+                and f"{PREFIX}current-leader" in r.body["metadata"]["annotations"]
+                and any(c["type"] == LEADER_READY for c in r.body["status"].get("conditions") or ())
+            ),
+            f"{self.slice} with its annotations and its condition",
+        )
 
     async def service(self) -> Object:
         return await self.where.client.get(SERVICES, self.where.name, self.slice)
