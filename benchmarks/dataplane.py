@@ -20,9 +20,10 @@ import yaml
 from benchmarks.arena import Side, gather_times
 from benchmarks.client import MERGE_PATCH
 from benchmarks.contestants import Zenlead, start_floor
+from benchmarks.leaders import write_leaders
 from benchmarks.lifecycle import first_targets
 from benchmarks.network import MACHINE, NODE_OUT, Network
-from benchmarks.scene import NODE_COUNT, Group, encode, write_leaders
+from benchmarks.scene import NODE_COUNT, Group, encode
 from benchmarks.stats import spread
 from tests.cluster import build
 from tests.cluster.process import spawn, stop

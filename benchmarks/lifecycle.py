@@ -10,8 +10,9 @@ import msgspec
 
 from benchmarks.arena import gather_times
 from benchmarks.contestants import Zenlead
+from benchmarks.leaders import remove_leaders, write_leaders
 from benchmarks.quiet import write_requests
-from benchmarks.scene import Group, remove_leaders, write_leaders
+from benchmarks.scene import Group
 from benchmarks.stats import quantile
 from zenlead.kube.resources import ENDPOINT_SLICES, SERVICES
 

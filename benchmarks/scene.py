@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,8 +15,6 @@ from benchmarks.client import MERGE_PATCH, pooled
 from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from benchmarks.client import Client
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
@@ -94,15 +92,7 @@ class Group:
         await self._client.send("PATCH", PODS.path(self.namespace, pod, "status"), body, MERGE_PATCH)
 
     async def _service(self, service: str) -> None:
-        annotations = {"zen-lead.io/enabled": "true"} if self._opted_in else {}
-        body = {
-            "metadata": {"name": service, "annotations": annotations},
-            "spec": {
-                "selector": {"app": service},
-                "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
-                **({"clusterIP": "None"} if self._headless else {}),
-            },
-        }
+        body = service_body(service, opted_in=bool(self._opted_in), headless=self._headless)
         await self._client.send("POST", SERVICES.path(self.namespace), encode(body))
 
 
@@ -114,49 +104,18 @@ async def create_nodes(client: Client) -> None:
         await client.send("POST", NODES.path(), body)
 
 
-async def write_leaders(client: Client, group: Group, services: Iterable[str]) -> None:
-    """A bare client that writes a leader Service and its slice for each: the floor of a first creation."""
-
-    async def write(service: str) -> None:
-        name = f"{service}-leader"
-        body = {
-            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "floor"}},
-            "spec": {"ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
-        }
-        made = await client.send("POST", SERVICES.path(group.namespace), encode(body))
-        uid = msgspec.json.decode(made)["metadata"]["uid"]
-        first = group.pods[service][0]
-        owner = {"apiVersion": "v1", "kind": "Service", "name": name, "uid": uid, "controller": True}
-        slice_body = {
-            "metadata": {
-                "name": name,
-                "labels": {
-                    "kubernetes.io/service-name": name,
-                    "endpointslice.kubernetes.io/managed-by": "floor",
-                },
-                "ownerReferences": [owner],
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-            "endpoints": [endpoint(group.namespace, first, group.addresses[first])],
-        }
-        await client.send("POST", ENDPOINT_SLICES.path(group.namespace), encode(slice_body))
-
-    await pooled(services, write, CONCURRENCY)
+def service_body(service: str, *, opted_in: bool, headless: bool = False) -> dict[str, Any]:
+    return {
+        "metadata": {"name": service, "annotations": {"zen-lead.io/enabled": "true"} if opted_in else {}},
+        "spec": {
+            "selector": {"app": service},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+            **({"clusterIP": "None"} if headless else {}),
+        },
+    }
 
 
-async def remove_leaders(client: Client, group: Group) -> None:
-    """What ``write_leaders`` made goes again."""
-    names = [f"{service}-leader" for service in group.services]
-    for resource in (ENDPOINT_SLICES, SERVICES):
-        await pooled(
-            names,
-            lambda name, of=resource: client.send("DELETE", of.path(group.namespace, name)),
-            CONCURRENCY,
-        )
-
-
-def endpoint(namespace: str, pod: str, address: str) -> dict[str, object]:
+def endpoint(namespace: str, pod: str, address: str) -> dict[str, Any]:
     return {
         "addresses": [address],
         "conditions": {"ready": True, "serving": True, "terminating": False},
@@ -164,7 +123,11 @@ def endpoint(namespace: str, pod: str, address: str) -> dict[str, object]:
     }
 
 
-def pod_body(service: str, pod: str) -> dict[str, object]:
+def node_of(pod: str) -> str:
+    return f"n{sum(pod.encode()) % NODE_COUNT}"
+
+
+def pod_body(service: str, pod: str) -> dict[str, Any]:
     """A pod of the size that Deployments make (some 6 KB as JSON, with what the server adds)."""
     probe = {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 5, "failureThreshold": 3}
     container = {
@@ -191,14 +154,14 @@ def pod_body(service: str, pod: str) -> dict[str, object]:
             "annotations": {"example.com/config-hash": "0123456789abcdef" * 4},
         },
         "spec": {
-            "nodeName": f"n{sum(pod.encode()) % NODE_COUNT}",
+            "nodeName": node_of(pod),
             "containers": [container],
             "volumes": [{"name": "config", "configMap": {"name": "application"}}],
         },
     }
 
 
-def pod_status(address: str, *, ready: bool) -> dict[str, object]:
+def pod_status(address: str, *, ready: bool) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     told = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
     conditions = [
