@@ -114,16 +114,22 @@ def without_system_certificates() -> Iterator[None]:
 
     zenlead always passes a context of its own.
     """
-    load = ssl.SSLContext.load_default_certs
-    type.__setattr__(ssl.SSLContext, "load_default_certs", _load_nothing)
+    with _loading_nothing("load_default_certs"), _loading_nothing("set_default_verify_paths"):
+        yield
+
+
+@contextlib.contextmanager
+def _loading_nothing(method: str) -> Iterator[None]:
+    """In here that method of every TLS context does nothing."""
+    own = vars(ssl.SSLContext).get(method)
+    type.__setattr__(ssl.SSLContext, method, lambda *_arguments, **_named: None)
     try:
         yield
     finally:
-        type.__setattr__(ssl.SSLContext, "load_default_certs", load)
-
-
-def _load_nothing(context: ssl.SSLContext, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> None:
-    """Stands in for ``load_default_certs`` while aiohttp is imported."""
+        if own is None:  # a base class has it
+            type.__delattr__(ssl.SSLContext, method)
+        else:
+            type.__setattr__(ssl.SSLContext, method, own)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ import ssl, sys
 original = ssl.SSLContext.load_default_certs
 from zenlead.kube import api
 assert ssl.SSLContext.load_default_certs is original
+assert "set_default_verify_paths" not in vars(ssl.SSLContext), "the base class has it again"
 import kubernetes_asyncio
 from kubernetes_asyncio import client, config, watch
 from kubernetes_asyncio.client import V1Pod, rest
@@ -48,7 +49,8 @@ import urllib3
 assert urllib3.exceptions.HTTPError and urllib3.util.make_headers and urllib3.__version__
 assert urllib3.PoolManager is urllib3.poolmanager.PoolManager
 import aiohttp.connector
-assert not aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs()
+for context in (aiohttp.connector._SSL_CONTEXT_VERIFIED, aiohttp.connector._SSL_CONTEXT_UNVERIFIED):
+    assert context.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
 assert aiohttp.connector._SSL_CONTEXT_VERIFIED.verify_mode == ssl.CERT_REQUIRED
 print(len(few))
 """
