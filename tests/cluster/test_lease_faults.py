@@ -153,7 +153,7 @@ async def test_a_holder_with_a_longer_duration_is_not_robbed(
 
 
 def many_pods(namespace: str, version: str) -> bytes:
-    """The initial stream of a watch of pods, as the server sends it."""
+    """The initial stream of a watch of pods, as the server sends it where there are many."""
     stamp = "2026-01-01T00:00:00Z"
     lines = []
     for number in range(PODS_COUNT):
@@ -191,6 +191,11 @@ def many_pods(namespace: str, version: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+FIRST_OF_MANY = json.dumps(
+    {"metadata": {"resourceVersion": "1", "continue": "t", "remainingItemCount": PODS_COUNT}, "items": []}
+).encode()
+
+
 async def test_no_work_makes_a_renewal_late(
     namespace: Namespace,
     proxy: FaultProxy,
@@ -200,7 +205,10 @@ async def test_no_work_makes_a_renewal_late(
     """20,000 pods, listed anew while the Lease is held, on one CPU; Services that select among them; writes
     that hang in every place of a lane."""
     version = (await namespace.client.list(PODS, namespace.name))["metadata"]["resourceVersion"]
-    proxy.on(lambda a: a.is_full and a.of(PODS), Answer(200, many_pods(namespace.name, version)))
+    streamed = proxy.on(
+        lambda a: a.is_full and a.of(PODS) and a.is_watch, Answer(200, many_pods(namespace.name, version))
+    )
+    proxy.on(lambda a: a.is_full and a.of(PODS) and not a.is_watch, Answer(200, FIRST_OF_MANY))
     config = proxy.kubeconfig(tmp_path / "proxied.kubeconfig", namespace.name)
     await namespace.service("first", selector={"app": "nobody"})  # or no pods would be watched at all
     process = await zenlead_process("--leader-pod-cache-ttl-seconds=3", kubeconfig=config, ready=False)
@@ -208,7 +216,7 @@ async def test_no_work_makes_a_renewal_late(
     await process.ready(timeout_s=60.0)
     await holds(namespace, "zenlead-0", timeout_s=5.0)
     started = now()
-    lists = len(proxy.full_lists(PODS))
+    lists = len(streamed.struck)
 
     async def watched() -> bool:
         return len(proxy.watches(PODS)) == 1
@@ -220,7 +228,7 @@ async def test_no_work_makes_a_renewal_late(
         await stream.inject(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
 
         async def listed_anew(count: int = lists + relist) -> bool:
-            return len(proxy.full_lists(PODS)) == count and len(proxy.watches(PODS)) == 1
+            return len(streamed.struck) == count and len(proxy.watches(PODS)) == 1
 
         await eventually(listed_anew, "the pods are listed anew", timeout_s=30.0)
         await asyncio.sleep(RETRY_PERIOD_S)

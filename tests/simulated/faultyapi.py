@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.cluster.faultproxy import Asked
+from zenlead.kube import watch as lists
 from zenlead.kube.errors import ApiError, Conflict, Gone, Throttled, Unreachable
-from zenlead.kube.watch import PAGE_SIZE
 
 if TYPE_CHECKING:
     import random
@@ -96,7 +96,7 @@ class FaultyApi:
         return await self._send("get", resource, asked, lambda: self._api.get(resource, namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
-        full = "continue" not in query and query.get("limit") == str(PAGE_SIZE)
+        full = "continue" not in query and query.get("limit") == str(lists.PAGE_SIZE)
         asked = _asked("GET", resource, namespace, query=query)
         answer = await self._send(
             "list", resource, asked, lambda: self._api.list(resource, namespace, query), namespace, full=full

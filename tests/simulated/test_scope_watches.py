@@ -71,8 +71,14 @@ async def is_so(condition: Callable[[], bool], within_s: float, what: str) -> No
 
 
 def delay_pods(cluster: Cluster, delay_s: Callable[[str | None], float]) -> None:
-    """Each chunk of a watch of pods comes so much later, in order."""
-    whole = cluster.network.watch
+    """Each page of a list of pods and each chunk of a watch comes so much later, in order."""
+    whole, listed = cluster.network.watch, cluster.network.list
+
+    async def list_late(resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
+        page = await listed(resource, namespace, query)
+        if resource == PODS and query["limit"] != "1":  # which is no list, but a question
+            await asyncio.sleep(delay_s(namespace))
+        return page
 
     async def watch(
         resource: Resource, namespace: str | None, query: Mapping[str, str], *, deadline_s: float
@@ -96,6 +102,7 @@ def delay_pods(cluster: Cluster, delay_s: Callable[[str | None], float]) -> None
             reading.cancel()
 
     cluster.network.watch = watch  # type: ignore[method-assign]
+    cluster.network.list = list_late  # type: ignore[method-assign]
 
 
 async def test_the_pods_of_others_are_not_held_nor_asked_for() -> None:

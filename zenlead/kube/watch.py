@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGE_SIZE = 200  # objects; a page is decoded in one go, and 200 big pods block the loop for some 4 ms
+# Objects after the first page from which on a list is streamed. A stream is one request, and no page of it
+# expires, but it costs the server twice the processor time of pages and us half of ours more, so that 3000
+# pods are there in 0.65 s instead of 0.4 s.
+MANY = 10_000
 LINE_LIMIT = 16 * 1024 * 1024  # bytes; etcd refuses objects of more than 1.5 MiB, JSON may double that
 END_OF_INITIAL_EVENTS = "k8s.io/initial-events-end"
 UNEXPLAINED = 500  # the code of an ERROR event that has none
@@ -55,8 +59,8 @@ class Kind(msgspec.Struct, Generic[V], frozen=True):
 class Phase(enum.Enum):
     """Where the cursor is."""
 
+    LISTING = "listing"  # initial list by pages; -> WATCHING after the last, -> STREAMING if they are many
     STREAMING = "streaming"  # initial list by watch; -> WATCHING at its end mark, -> LISTING if refused
-    LISTING = "listing"  # initial list by pages; -> WATCHING after the last page
     WATCHING = "watching"  # changes from a version on; -> STREAMING or LISTING when that is too old
 
 
@@ -77,15 +81,14 @@ class Cursor(Generic[V]):
         self,
         kind: Kind[V],
         *,
-        page_size: int = PAGE_SIZE,
-        streaming: bool = True,
+        page_size: int | None = None,
         wants: Callable[[str], bool] | None = None,
     ) -> None:
         self.kind = kind
         self.version = ""
-        self.phase = Phase.STREAMING if streaming else Phase.LISTING
-        self._streaming = streaming  # until the server refuses or ignores it
-        self._page_size = page_size
+        self.phase = Phase.LISTING
+        self._streams = True  # until the server refuses or ignores streaming lists
+        self._page_size = page_size or PAGE_SIZE
         self._wants = wants
         self._token = ""
         self._initial: list[V] = []  # the full list so far; only while STREAMING or LISTING
@@ -135,14 +138,20 @@ class Cursor(Generic[V]):
         self._compare(now)
 
     def page(self, body: bytes) -> list[Event[V]]:
-        """Take one page of a list. The Swap comes with the last page."""
+        """Take one page of a list. The Swap comes with the last page; where the first one says that there are
+        MANY more, the list begins anew as a stream."""
         rejected: list[Event[V]] = []
+        first = not self._token
         try:
             page = self._page.decode(body)
             self._initial += [wire.view() for wire in page.items or () if self._is_wanted(wire.metadata)]
         except (ValueError, RecursionError):
             page, rejected = self._page_by_object(body)
         self._token = page.metadata.token or ""
+        if first and self._streams and self._token and (page.metadata.remaining or 0) > MANY:
+            self._restart()
+            self.phase = Phase.STREAMING
+            return []
         if self._token:
             return rejected
         return [*rejected, self._synced(page.metadata.resource_version)]
@@ -179,7 +188,7 @@ class Cursor(Generic[V]):
         partial = self._partial_size > 0
         self._forget_partial()
         if self.phase is Phase.STREAMING:
-            self._restart(streaming=False)
+            self.ignored_streaming()
             raise Unreachable("the stream ended before the initial list was whole")
         if partial:
             raise Unreachable("the watch was cut inside a line")
@@ -188,26 +197,27 @@ class Cursor(Generic[V]):
         """A request or its stream failed. Returns whether a new full list is needed (else it is resumed)."""
         self._forget_partial()
         if self.phase is Phase.STREAMING:
-            self._restart(streaming=self._streaming and not isinstance(error, Invalid))
+            self._streams = self._streams and not isinstance(error, Invalid)
+            self._restart()
             return True
         if self.phase is Phase.LISTING:
             if self._token and isinstance(error, Gone | Invalid):  # the continue token expired, or is no good
-                self._restart(streaming=self._streaming)
+                self._restart()
                 return True
             return bool(self._token)  # the page is asked for again
         if isinstance(error, Gone | Invalid) or TOO_NEW in error.causes:
-            self._restart(streaming=self._streaming)
+            self._restart()
             return True
         return False
 
     def ignored_streaming(self) -> None:
         """The server has not ended the initial list of a stream in time: ask for pages from now on."""
         self._forget_partial()
-        self._restart(streaming=False)
+        self._streams = False
+        self._restart()
 
-    def _restart(self, *, streaming: bool) -> None:
-        self._streaming = streaming
-        self.phase = Phase.STREAMING if streaming else Phase.LISTING
+    def _restart(self) -> None:
+        self.phase = Phase.LISTING
         self.version = self._token = ""
         self._initial, self._unreadable = [], set()
 

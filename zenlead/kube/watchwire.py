@@ -19,9 +19,17 @@ class Line(msgspec.Struct, Generic[W]):
     object: W
 
 
-class ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "token": "continue"}):
+class ListMeta(
+    msgspec.Struct,
+    rename={
+        "resource_version": "resourceVersion",
+        "token": "continue",
+        "remaining": "remainingItemCount",
+    },
+):
     resource_version: str = ""
     token: str | None = None
+    remaining: int | None = None  # not told where a selector is asked for
 
 
 class Page(msgspec.Struct, Generic[W]):

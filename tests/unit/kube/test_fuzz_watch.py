@@ -15,7 +15,7 @@ from tests.unit.kube import hostile
 from zenlead.controller.caches import Caches
 from zenlead.kube.errors import ApiError, Gone, Invalid, Unreachable
 from zenlead.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
-from zenlead.kube.watch import Cursor, Kind, Phase
+from zenlead.kube.watch import MANY, Cursor, Kind, Phase
 from zenlead.kube.watchevents import Broken, Rejected, Remove, Swap, Upsert
 from zenlead.lead.decide import decide
 from zenlead.lead.wire import WireNode, WirePod, WireService, WireSlice, decode
@@ -67,10 +67,19 @@ def fed(cursor: Cursor[Any], stream: bytes, cuts: list[int]) -> Iterator[Any]:
                 return
 
 
+def streaming_list(plural: str) -> Cursor[Any]:
+    """A cursor that has been told that there are many."""
+    cursor = Cursor(KINDS[plural])
+    meta = {"resourceVersion": "3", "continue": "t", "remainingItemCount": MANY + 1}
+    assert cursor.page(json.dumps({"metadata": meta, "items": []}).encode()) == []
+    assert cursor.phase is Phase.STREAMING
+    return cursor
+
+
 @pytest.mark.parametrize("plural", list(KINDS))
 @given(data=st.data())
 def test_a_stream_of_hostile_lines(plural: str, data: st.DataObject) -> None:
-    cursor = Cursor(KINDS[plural])
+    cursor = streaming_list(plural)
     if data.draw(st.booleans()):
         cursor.feed(b'{"type":"BOOKMARK","object":' + json.dumps(END).encode() + b"}\n")
     stream = b"\n".join(data.draw(st.lists(lines(plural), max_size=6))) + b"\n"
@@ -90,9 +99,11 @@ def test_a_stream_of_hostile_lines(plural: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("plural", list(KINDS))
 @given(data=st.data())
 def test_a_list_of_hostile_objects(plural: str, data: st.DataObject) -> None:
-    cursor = Cursor(KINDS[plural], streaming=False)
+    cursor = Cursor(KINDS[plural])
     items = b",".join(data.draw(st.lists(objects(plural), max_size=4)))
-    meta = data.draw(hostile.mutated({"resourceVersion": "12", "continue": ""}))
+    meta = data.draw(
+        hostile.mutated({"resourceVersion": "12", "continue": "", "remainingItemCount": MANY + 1})
+    )
     page = data.draw(hostile.scrambled(st.just(b'{"metadata":' + meta + b',"items":[' + items + b"]}")))
     try:
         events = cursor.page(page)
@@ -108,10 +119,10 @@ def test_a_list_of_hostile_objects(plural: str, data: st.DataObject) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes(body: bytes) -> None:
     for kind in KINDS.values():
-        for event in Cursor(kind).feed(body + b"\n"):
+        for event in streaming_list(kind.resource.plural).feed(body + b"\n"):
             assert isinstance(event, Rejected | Broken)
         with contextlib.suppress(Unreachable):
-            Cursor(kind, streaming=False).page(body)
+            Cursor(kind).page(body)
         with contextlib.suppress(ValueError):
             decode(kind.wire, body)
 
@@ -153,7 +164,7 @@ def test_whatever_was_read_can_be_decided_on_and_written(data: st.DataObject, ag
 @pytest.mark.parametrize("error", [ApiError("m"), Invalid("m"), Gone("m"), Unreachable("m")])
 @given(data=st.data())
 def test_an_error_at_any_moment_leaves_a_cursor_that_goes_on(error: ApiError, data: st.DataObject) -> None:
-    cursor = Cursor(KINDS["pods"], streaming=data.draw(st.booleans()))
+    cursor = streaming_list("pods") if data.draw(st.booleans()) else Cursor(KINDS["pods"])
     if cursor.phase is Phase.STREAMING:
         cursor.feed(data.draw(lines("pods")) + data.draw(st.sampled_from([b"", b"\n"])))
     cursor.failed(error)
@@ -163,7 +174,7 @@ def test_an_error_at_any_moment_leaves_a_cursor_that_goes_on(error: ApiError, da
 
 @pytest.mark.parametrize("version", ["\x80", "²", "x", "-1", "9" * 5000, "1.5", " 7"])
 def test_what_is_no_version_is_never_asked_for(version: str) -> None:
-    cursor = Cursor(KINDS["nodes"])
+    cursor = streaming_list("nodes")
     cursor.feed(b'{"type":"BOOKMARK","object":' + json.dumps(END).encode() + b"}\n")
     body = {**hostile.NODE, "metadata": {**hostile.NODE["metadata"], "resourceVersion": version}}
     (event,) = cursor.feed(json.dumps({"type": "ADDED", "object": body}).encode() + b"\n")

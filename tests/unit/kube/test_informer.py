@@ -32,7 +32,7 @@ from zenlead.kube.informer import (
 )
 from zenlead.kube.resources import PODS, Resource
 from zenlead.kube.store import Change, Store
-from zenlead.kube.watch import Kind
+from zenlead.kube.watch import MANY, Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -87,6 +87,10 @@ def end_of_initial(at: int) -> bytes:
 # A step of the script answers one request: an error is raised, a list body or chunks are given. A number
 # among the chunks is a pause in seconds; None keeps the stream open and silent until its deadline.
 Chunks = list[bytes | float | ApiError | None]
+# Whenever the script goes on with a stream, or refuses one, the first page says that a stream is worth it.
+MANY_THINGS = msgspec.json.encode(
+    {"metadata": {"resourceVersion": "3", "continue": "t", "remainingItemCount": MANY + 1}, "items": []}
+)
 SYNC: Chunks = [line("ADDED", thing("a", 5)) + end_of_initial(10)]
 QUIET: Chunks = [None]
 
@@ -123,9 +127,12 @@ class Server:
         return self._script.pop(0) if self._script else self._then
 
     async def list(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> bytes:
-        if query.get("limit") == "1" and not isinstance((self._script or [self._then])[0], Unreachable):
+        follows = (self._script or [self._then])[0]
+        if query.get("limit") == "1" and not isinstance(follows, Unreachable):
             self.questions += 1
             return msgspec.json.encode({"metadata": {"resourceVersion": str(self.now_at)}, "items": []})
+        if "continue" not in query and isinstance(follows, list | Invalid):
+            return MANY_THINGS
         step = self._next(Request(asyncio.get_running_loop().time(), False, dict(query)))
         await asyncio.sleep(0)
         if isinstance(step, ApiError):

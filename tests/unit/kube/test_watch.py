@@ -14,7 +14,7 @@ from tests.unit.profiles import THOROUGH
 from zenlead.kube.errors import ApiError, Forbidden, Gone, Invalid, Throttled, Unreachable
 from zenlead.kube.resources import PODS
 from zenlead.kube.store import Key, Store, number
-from zenlead.kube.watch import LINE_LIMIT, Cursor, Kind, Phase
+from zenlead.kube.watch import LINE_LIMIT, MANY, Cursor, Kind, Phase
 from zenlead.kube.watchevents import Broken, Event, Rejected, Remove, Swap, Upsert
 
 if TYPE_CHECKING:
@@ -86,18 +86,29 @@ def status(code: int, reason: str, *causes: str) -> bytes:
     return line("ERROR", body)
 
 
-def page(*things: dict[str, Any], at: int = 10, token: str | None = None) -> bytes:
-    return msgspec.json.encode(
-        {"metadata": {"resourceVersion": str(at), "continue": token}, "items": list(things) or None}
-    )
+def page(
+    *things: dict[str, Any], at: int = 10, token: str | None = None, remaining: int | None = None
+) -> bytes:
+    meta = {"resourceVersion": str(at), "continue": token, "remainingItemCount": remaining}
+    return msgspec.json.encode({"metadata": meta, "items": list(things) or None})
+
+
+FIRST_OF_MANY = page(at=3, token="t", remaining=MANY + 1)
 
 
 def listing() -> Cursor[View]:
-    return Cursor(KIND, streaming=False, page_size=2)
+    return Cursor(KIND, page_size=2)
+
+
+def streaming_list() -> Cursor[View]:
+    cursor = Cursor(KIND)
+    assert cursor.page(FIRST_OF_MANY) == []
+    assert cursor.phase is Phase.STREAMING
+    return cursor
 
 
 def watching(at: int = 10, *things: dict[str, Any], streaming: bool = False) -> Cursor[View]:
-    cursor = Cursor(KIND, streaming=streaming)
+    cursor = streaming_list() if streaming else Cursor(KIND)
     if streaming:
         cursor.feed(bookmark(at, end=True))
     else:
@@ -132,8 +143,11 @@ def broken(events: list[Event[View]]) -> ApiError:
 # --- requests -----------------------------------------------------------------------------------------------
 
 
-def test_the_first_request_is_a_streaming_list() -> None:
-    cursor = Cursor(KIND)
+def test_a_list_of_many_is_asked_for_anew_as_a_stream() -> None:
+    cursor = Cursor(KIND, page_size=2)
+    assert cursor.request().query == {"labelSelector": "app=web", "limit": "2"}
+    first = page(thing("a", 2), thing("bad", 3, 7), at=4, token="t", remaining=MANY + 1)
+    assert cursor.page(first) == [], "the stream tells of them all"
     request = cursor.request()
     assert request.watch
     assert cursor.at_start
@@ -144,6 +158,17 @@ def test_the_first_request_is_a_streaming_list() -> None:
         "sendInitialEvents": "true",
         "resourceVersionMatch": "NotOlderThan",
     }
+
+
+@pytest.mark.parametrize("remaining", [None, 1, MANY])
+def test_a_list_of_fewer_comes_by_pages(remaining: int | None) -> None:
+    """Where there is a selector, nobody says how many there are."""
+    cursor = Cursor(KIND)
+    assert cursor.page(page(thing("a", 2), at=10, token="t", remaining=remaining)) == []
+    assert cursor.request().query["continue"] == "t"
+    assert cursor.page(page(thing("b", 3), at=10, token="u", remaining=MANY + 1)) == []
+    assert cursor.request().query["continue"] == "u", "what has begun is brought to its end"
+    assert cursor.page(page(at=10)) == [swap([View("a", "", "2"), View("b", "", "3")])]
 
 
 def test_pages_follow_each_other_and_the_watch_begins_where_the_list_was() -> None:
@@ -173,7 +198,7 @@ def test_no_selector_is_not_sent() -> None:
 
 
 def test_a_streaming_list_is_whole_at_its_mark() -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     cursor.request()
     assert fed(cursor, [line("ADDED", thing("a", 2)), bookmark(5), line("ADDED", thing("b", 9))]) == []
     events = cursor.feed(bookmark(12, end=True) + line("MODIFIED", thing("a", 13)))
@@ -185,7 +210,7 @@ def test_a_streaming_list_is_whole_at_its_mark() -> None:
 
 
 def test_initial_objects_come_in_any_order_of_versions() -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     events = fed(
         cursor, [line("ADDED", thing("a", 90)), line("ADDED", thing("b", 7)), bookmark(91, end=True)]
     )
@@ -194,16 +219,17 @@ def test_initial_objects_come_in_any_order_of_versions() -> None:
 
 @pytest.mark.parametrize("error", [Invalid("m", status=422), Invalid("m", status=400)])
 def test_a_server_that_refuses_to_stream_is_asked_for_pages_for_good(error: Invalid) -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     assert cursor.failed(error)
     assert cursor.phase is Phase.LISTING
     cursor.page(page(at=4))
     assert cursor.failed(Gone("m"))
-    assert cursor.phase is Phase.LISTING
+    assert cursor.page(FIRST_OF_MANY) == []
+    assert cursor.request().query["continue"] == "t"
 
 
 def test_a_server_that_ends_the_stream_before_the_mark_is_asked_for_pages() -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     cursor.feed(line("ADDED", thing("a", 2)))
     with pytest.raises(Unreachable, match="whole"):
         cursor.ended()
@@ -212,7 +238,7 @@ def test_a_server_that_ends_the_stream_before_the_mark_is_asked_for_pages() -> N
 
 
 def test_a_server_that_ignores_streaming_is_asked_for_pages() -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     cursor.feed(line("ADDED", thing("a", 2)) + b'{"half":')
     cursor.ignored_streaming()
     assert cursor.request().query["limit"]
@@ -220,9 +246,11 @@ def test_a_server_that_ignores_streaming_is_asked_for_pages() -> None:
 
 
 def test_a_streaming_list_that_is_cut_starts_anew() -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     cursor.feed(line("ADDED", thing("a", 2)))
     assert cursor.failed(Unreachable("cut"))
+    assert cursor.at_start
+    assert cursor.page(FIRST_OF_MANY) == []
     assert cursor.phase is Phase.STREAMING
     assert cursor.feed(bookmark(5, end=True)) == [swap([], at=5)]
 
@@ -287,7 +315,7 @@ def test_a_bookmark_is_never_read_as_an_object(more: dict[str, Any]) -> None:
     cursor = watching(10)
     assert cursor.feed(bookmark(20, **more)) == []
     assert cursor.version == "20"
-    fresh = Cursor(KIND)
+    fresh = streaming_list()
     assert fresh.feed(bookmark(30, end=True, **more)) == [swap([], at=30)]
 
 
@@ -340,7 +368,7 @@ def test_a_version_that_is_no_good_is_never_asked_for_again(error: ApiError, str
     assert cursor.at_start
     request = cursor.request()
     assert "resourceVersion" not in request.query
-    assert request.watch is streaming
+    assert not request.watch
 
 
 def test_a_410_inside_the_stream_ends_it_after_what_came_before() -> None:
@@ -419,8 +447,8 @@ def elsewhere(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"metadata": body["metadata"] | {"namespace": "t2"}}
 
 
-def only_t1(*, streaming: bool = True) -> Cursor[View]:
-    return Cursor(KIND, streaming=streaming, wants=lambda namespace: namespace == "t1")
+def only_t1() -> Cursor[View]:
+    return Cursor(KIND, wants=lambda namespace: namespace == "t1")
 
 
 OTHERS = [elsewhere(thing("x", 11)), elsewhere(thing("x", 11, 7)), elsewhere(thing("x", 11, "impossible"))]
@@ -429,9 +457,10 @@ OTHERS = [elsewhere(thing("x", 11)), elsewhere(thing("x", 11, 7)), elsewhere(thi
 @pytest.mark.parametrize("other", OTHERS)
 def test_nothing_is_said_of_objects_that_are_not_wanted(other: dict[str, Any]) -> None:
     """Not even that they cannot be read."""
-    paged = only_t1(streaming=False)
+    paged = only_t1()
     assert paged.page(page(other, thing("a", 2), at=12)) == [swap([View("a", "", "2")], at=12)]
     streamed = only_t1()
+    streamed.page(FIRST_OF_MANY)
     chunk = line("ADDED", other) + line("ADDED", thing("a", 2)) + bookmark(12, end=True)
     assert streamed.feed(chunk) == [swap([View("a", "", "2")], at=12)]
 
@@ -440,7 +469,7 @@ def test_nothing_is_said_of_objects_that_are_not_wanted(other: dict[str, Any]) -
 @pytest.mark.parametrize("other", OTHERS)
 def test_the_version_goes_on_with_what_is_not_wanted(other: dict[str, Any], type_: str) -> None:
     cursor = only_t1()
-    cursor.feed(bookmark(10, end=True))
+    cursor.page(page(at=10))
     assert cursor.feed(line(type_, other)) == []
     assert cursor.version == "11"
     assert cursor.feed(line("ADDED", thing("a", 12))) == [upsert(View("a", "", "12"))]
@@ -475,7 +504,7 @@ def test_an_unreadable_object_in_a_watch_is_named_and_the_watch_goes_on(note: An
 
 
 def test_an_unreadable_object_in_a_streaming_list_keeps_its_last_good_view() -> None:
-    cursor = Cursor(KIND)
+    cursor = streaming_list()
     rejected, full = cursor.feed(line("ADDED", thing("bad", 11, 7)) + bookmark(12, end=True))
     assert isinstance(rejected, Rejected)
     assert full == swap([], frozenset({("t1", "bad")}), at=12)
@@ -542,7 +571,7 @@ def test_through_cuts_and_restarts_the_store_becomes_what_the_server_has(
         else:
             state[name] = version
         states.append(state)
-    cursor, store = Cursor(KIND, streaming=streaming, page_size=2), Store[View]()
+    cursor, store = Cursor(KIND, page_size=2), Store[View]()
     served = [0]  # how many of the changes the server has seen so far; never less than before
 
     def take(events: list[Event[View]]) -> ApiError | None:
@@ -565,7 +594,8 @@ def test_through_cuts_and_restarts_the_store_becomes_what_the_server_has(
         now = served[0] + 1  # the version of the state that is served
         objects = [thing(name, at, f"{name}🚀{at}") for name, at in states[served[0]].items()]
         if not request.watch:
-            take(cursor.page(page(*objects, at=now)))
+            many = streaming and "continue" not in request.query
+            take(cursor.page(FIRST_OF_MANY if many else page(*objects, at=now)))
             return
         if "sendInitialEvents" in request.query:
             body = b"".join(line("ADDED", o) for o in objects) + bookmark(now, end=True)
@@ -591,7 +621,7 @@ def test_through_cuts_and_restarts_the_store_becomes_what_the_server_has(
 
     for _ in range(data.draw(st.integers(0, 6))):
         step(last=False)
-    for _ in range(3):
+    for _ in range(4):
         step(last=True)
     assert {view.name: int(view.resource_version) for view in store} == states[-1]
     assert cursor.version == str(len(states))
