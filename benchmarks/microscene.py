@@ -85,10 +85,7 @@ POD_LINE = pod_line(2)
 def watching() -> Cursor[PodView]:
     """A cursor behind its initial list."""
     cursor: Cursor[PodView] = Cursor(Kind(PODS, WirePod))
-    cursor.request()
-    annotations = {"k8s.io/initial-events-end": "true"}
-    mark = {"metadata": {"resourceVersion": "1", "annotations": annotations}}
-    cursor.feed(encode({"type": "BOOKMARK", "object": mark}) + b"\n")
+    cursor.page(encode({"metadata": {"resourceVersion": "1"}, "items": []}))
     return cursor
 
 

@@ -115,9 +115,11 @@ class Cluster:
     def _page(self, plural: str, query: dict[str, str]) -> bytes:
         items = self._items.get(plural, [])
         start, limit = int(query.get("continue", 0)), int(query.get("limit", len(items) or 1))
-        meta = {"resourceVersion": str(self._version)}
+        meta: dict[str, Any] = {"resourceVersion": str(self._version)}
         if start + limit < len(items):
             meta["continue"] = str(start + limit)
+            if "labelSelector" not in query:  # as the real one, which counts before it selects
+                meta["remainingItemCount"] = len(items) - start - limit
         return b'{"metadata":%s,"items":[%s]}' % (encode(meta), b",".join(items[start : start + limit]))
 
     def _create(self, path: str, body: bytes) -> bytes:

@@ -117,14 +117,14 @@ class Workers:
 
     def enqueue(self, triggers: Triggers) -> None:
         """Ask for passes. A standby remembers nothing: when it takes over it looks at everything."""
-        if not self._leading.is_set():
+        if not triggers or not self._leading.is_set():
             return
         now = self._loop.time()
         for key, lane in triggers.items():
             self._asked.ask(key, lane, now)
-            self._queue.add(key, lane)
             if lane is Lane.URGENT:
                 self._rooms.reconciler.preempt(key)
+        self._queue.add_all(triggers)
 
     def lead(self) -> None:
         """The Lease is ours: look at every Service, first at those with traffic, since nobody knows what was

@@ -17,7 +17,7 @@ from zenlead.kube.lane import Lane
 from zenlead.kube.schedule import K, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 __all__ = ["Lane", "LaneStats", "Schedule", "WorkQueue"]
 
@@ -80,6 +80,14 @@ class WorkQueue(Generic[K]):
         """Ask for a pass over ``key``, ``after_s`` seconds from now."""
         self.stats[lane].added += 1
         self._schedule.add(key, self._loop.time() + after_s, lane)
+        self._settle()
+
+    def add_all(self, asked: Mapping[K, Lane]) -> None:
+        """Ask for a pass over each key now."""
+        now = self._loop.time()
+        for key, lane in asked.items():
+            self.stats[lane].added += 1
+            self._schedule.add(key, now, lane)
         self._settle()
 
     def retry(self, key: K, lane: Lane = Lane.ROUTINE) -> float:

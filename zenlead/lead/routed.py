@@ -6,7 +6,7 @@ judge the leader. Rule: there is no memory beside the objects, so a restart chan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from zenlead.lead import contract
 from zenlead.lead.desired import Routed
@@ -14,9 +14,13 @@ from zenlead.lead.ownership import owned, owned_slices
 from zenlead.lead.select import best
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zenlead.lead.contract import Policy
     from zenlead.lead.desired import Snapshot
     from zenlead.lead.views import PodView, ServiceView, SliceView
+
+S = TypeVar("S", "ServiceView", "SliceView")
 
 
 def read_routed(snapshot: Snapshot, policy: Policy) -> Routed:
@@ -26,22 +30,17 @@ def read_routed(snapshot: Snapshot, policy: Policy) -> Routed:
     higher epoch wins; at the same epoch the two must agree, and a slice that names another pod was edited by
     a stranger.
     """
-    slices = owned_slices(snapshot, policy.leader_name)
     source = snapshot.source
-    services = [s for s in snapshot.services if source is not None and owned(s, source)]
-
-    def last_word(observed: SliceView | ServiceView) -> tuple[int, bool]:
-        return epoch_of(observed.annotations), observed.name == policy.leader_name
-
-    slices.sort(key=last_word, reverse=True)
-    services.sort(key=last_word, reverse=True)
-    by_slice = next((_by_slice(s, snapshot.pods) for s in slices if s.endpoints), None)
-    said = services[0].annotations if services else {}
-    by_service = Routed(
-        said.get(contract.LEADER_POD_UID, ""), said.get(contract.LEADER_POD_NAME, ""), epoch_of(said)
+    slices = _last_word_first(owned_slices(snapshot, policy.leader_name), policy)
+    services = _last_word_first(
+        (s for s in snapshot.services if source is not None and owned(s, source)), policy
     )
-    epochs = [epoch_of(s.annotations) for s in slices] + [epoch_of(s.annotations) for s in services]
-    epoch = max(epochs, default=0)
+    by_slice = next((_by_slice(s, epoch, snapshot.pods) for epoch, s in slices if s.endpoints), None)
+    service_epoch, said = (services[0][0], services[0][1].annotations) if services else (0, {})
+    by_service = Routed(
+        said.get(contract.LEADER_POD_UID, ""), said.get(contract.LEADER_POD_NAME, ""), service_epoch
+    )
+    epoch = max(slices[0][0] if slices else 0, service_epoch)
     if by_slice is None and slices:
         return Routed(epoch=epoch)
     if by_slice is None or (by_service.uid and by_service.epoch and by_slice.epoch <= by_service.epoch):
@@ -49,16 +48,24 @@ def read_routed(snapshot: Snapshot, policy: Policy) -> Routed:
     return Routed(by_slice.uid, by_slice.name, epoch)
 
 
-def _by_slice(observed: SliceView, pods: tuple[PodView, ...]) -> Routed:
+def _last_word_first(observed: Iterable[S], policy: Policy) -> list[tuple[int, S]]:
+    """With their epochs; of equal ones that of the name that is wanted comes first."""
+    found = [(epoch_of(one.annotations), one) for one in observed]
+    if len(found) > 1:
+        found.sort(key=lambda pair: (pair[0], pair[1].name == policy.leader_name), reverse=True)
+    return found
+
+
+def _by_slice(observed: SliceView, epoch: int, pods: tuple[PodView, ...]) -> Routed:
     endpoint = observed.endpoints[0]
     if endpoint.target_uid:
-        return Routed(endpoint.target_uid, endpoint.target_name, epoch_of(observed.annotations))
+        return Routed(endpoint.target_uid, endpoint.target_name, epoch)
     # A slice without a target's UID (an older writer's): the pod that has the address. On the host's network
     # several may have it; then the one that is named, or one as good as another that is always the same.
     there = [pod for pod in pods if set(pod.ips) & set(endpoint.addresses)]
     pod = next((pod for pod in there if pod.name == endpoint.target_name), best(there))
     uid, name = (pod.uid, pod.name) if pod else ("", endpoint.target_name)
-    return Routed(uid, name, epoch_of(observed.annotations))
+    return Routed(uid, name, epoch)
 
 
 def epoch_of(annotations: dict[str, str]) -> int:
