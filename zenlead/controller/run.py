@@ -34,6 +34,7 @@ from zenlead.kube.filewatch import FileWatch
 from zenlead.kube.informer import WATCH_TIMEOUT_S
 from zenlead.kube.lane import Lane
 from zenlead.kube.lanes import RetryPolicy
+from zenlead.kube.warmth import Warmth
 from zenlead.kube.watchdog import watchdog
 from zenlead.observe import health, logs, telemetry
 from zenlead.observe.factlog import FactLog
@@ -101,6 +102,7 @@ async def run(settings: Settings) -> int:
         ears.append(metrics.observe)
         scrape = Scrape(metrics, settings.metrics_collection_timeout_seconds)
         await stack.enter_async_context(serving(settings, scrape, controller))
+        controller.beside["warmth"] = Warmth(api).run
         if settings.config:
             turn = turning(settings, controller, api, scrape, log)
             reload = Reload(settings, os.environ, turn=turn, notify=notify, wall=time.time)

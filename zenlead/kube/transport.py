@@ -79,6 +79,7 @@ class HttpApi:
         self._connections = connections
         self._owner = owner  # whether close() ends the credentials too
         self._closed = False
+        self._asked_at = time.monotonic()
         self._link = Link(credentials.access, connections)
         self._timeout = limit(request_timeout_s)
         self._list_timeout = limit(max(request_timeout_s, LIST_TIMEOUT_S))
@@ -92,6 +93,10 @@ class HttpApi:
     def default_namespace(self) -> str:
         """The service account's namespace, else that of the kubeconfig's context, else ``default``."""
         return self._credentials.access.namespace
+
+    def idle_s(self) -> float:
+        """Seconds since the last request ended, or failed to reach the server; watches apart."""
+        return time.monotonic() - self._asked_at
 
     def clone(self, *, connections: int | None = None) -> HttpApi:
         """Another client with connections of its own and the same credentials; close it before this one."""
@@ -198,7 +203,10 @@ class HttpApi:
         return self._link
 
     async def _send(self, request: Request) -> bytes:
-        return await self._signed(request, self._exchange)
+        try:
+            return await self._signed(request, self._exchange)
+        finally:
+            self._asked_at = time.monotonic()
 
     async def _exchange(self, request: Request, authorization: str, link: Link) -> bytes:
         """One attempt: the body of a success, or the error that the answer means."""
