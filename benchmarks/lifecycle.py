@@ -52,9 +52,9 @@ async def small(arena: Arena, services: int, pods_each: int) -> dict[str, Any]:
 async def create(arena: Arena, group: Group, floor_group: Group) -> dict[str, Any]:
     """All leader Services and slices from nothing: a bare client in one namespace, then zenlead in another.
 
-    Leaves zenlead running as ``arena.zenlead``, and both groups with their leaders. Those of the bare client
-    are taken away while zenlead makes its own: for each new address the API server looks at all that it has
-    given out, so whoever came second would pay for the first.
+    Leaves zenlead running as ``arena.zenlead``, and its group with the leaders. Those of the bare client are
+    taken away before: for each new address the API server looks at all that it has given out, so whoever came
+    second would pay for the first.
     """
     started = time.perf_counter()
     expected = first_targets(arena, floor_group)
@@ -70,8 +70,6 @@ async def create(arena: Arena, group: Group, floor_group: Group) -> dict[str, An
     after = await write_requests(arena.client)
     if sum(after.values()) - sum(before.values()) < 2 * len(routed):
         raise RuntimeError("the API server's counters miss writes that were made")
-    await write_leaders(arena.client, floor_group, floor_group.services)
-    await arena.settled()
     await asyncio.sleep(SETTLE_S)
     times = [at - zenlead.started for at in routed.values()]
     return {

@@ -26,8 +26,9 @@ SERVICE_NAME = "kubernetes.io/service-name"
 CONNECT_TIMEOUT_S = 10.0
 
 
-class _Meta(msgspec.Struct):
+class _Meta(msgspec.Struct, rename="camel"):
     namespace: str = ""
+    resource_version: str = ""
     labels: dict[str, str] = {}
 
 
@@ -65,13 +66,22 @@ class Observer:
         self._client = client
         self._expected: dict[Key, tuple[Callable[[Targets], bool], asyncio.Future[float]]] = {}
         self.targets: dict[Key, Targets] = {}
+        self._version = ""
         self.events = 0
         self.last_event = 0.0
 
     async def run(self, started: asyncio.Event) -> None:
-        """Watches until cancelled; the sync is over when ``started`` is set."""
-        path = ENDPOINT_SLICES.path()
-        query = "?watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+        """Watches until cancelled; the sync is over when ``started`` is set. A watch that the server ends, as
+        it does with one that reads too slowly, is resumed where it ended."""
+        query = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+        while True:
+            await self._watch(query, started)
+            if not started.is_set():
+                raise RuntimeError("the first list of the observer was cut")
+            query = f"&resourceVersion={self._version}"
+
+    async def _watch(self, query: str, started: asyncio.Event) -> None:
+        path = f"{ENDPOINT_SLICES.path()}?watch=1&allowWatchBookmarks=true"
         async for lines in self._client.stream(path + query):
             now = time.perf_counter()
             for line in lines.split(b"\n"):
@@ -79,12 +89,15 @@ class Observer:
                 if event.type in {"ADDED", "MODIFIED", "DELETED"}:
                     self._take(event, now)
                 elif event.type == "BOOKMARK":
+                    self._version = _slice.decode(event.object).metadata.resource_version
                     started.set()
-        raise RuntimeError("the watch of the observer ended")
+                else:
+                    raise RuntimeError(f"the watch of the observer failed: {bytes(event.object)!r}")
 
     def _take(self, event: _Event, now: float) -> None:
         seen = _slice.decode(event.object)
         key = (seen.metadata.namespace, seen.metadata.labels.get(SERVICE_NAME, ""))
+        self._version = seen.metadata.resource_version
         self.events += 1
         self.last_event = now
         if event.type == "DELETED":

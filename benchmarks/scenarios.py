@@ -17,6 +17,7 @@ from benchmarks import dataplane, failovers, lifecycle, metricscene, network, no
 from benchmarks.arena import Arena, Process, Side, gather_times
 from benchmarks.client import Client
 from benchmarks.contestants import compile_modules, start_floor
+from benchmarks.leaders import write_leaders
 from benchmarks.observer import Observer
 from benchmarks.scene import Group, create_nodes
 from tests.cluster import build
@@ -183,6 +184,7 @@ async def _sides(arena: Arena, groups: dict[str, Group]) -> dict[str, Side]:
     """The other two groups and their contestants, all of them settled."""
     for name in ("native", "floor"):
         await groups[name].fill()
+    await write_leaders(arena.client, groups["floor"], groups["floor"].services)
     keys = [(g.namespace, s) for g in (groups["native"], groups["zenlead"]) for s in g.services]
     first_slices = {"/".join(key): arena.observer.expect(key, bool) for key in keys}
     native = arena.start_native()
