@@ -273,9 +273,18 @@ async def test_what_is_not_permitted_is_named_and_recovered_from_without_a_resta
 
 
 async def test_a_verb_that_is_not_needed_is_not_missed(
-    granted: Grant, account: Path, home: Namespace, zenlead_process: StartZenlead
+    *,
+    granted: Grant,
+    account: Path,
+    home: Namespace,
+    namespace: Namespace,
+    recorder: Recorder,
+    zenlead_process: StartZenlead,
 ) -> None:
-    """Objects come by a watch that begins with all of them, so to list is needed by older servers only."""
+    """Objects come by a watch that begins with all of them where they may not be listed."""
+    await namespace.pod("web-0")
+    await namespace.service("web")
     await granted.without("zen-lead", "pods", "list")
     process = await zenlead_process(env={"POD_NAMESPACE": home.name}, kubeconfig=account)
+    await recorder.wait_leader("web-leader", "web-0")
     assert (await readyz(process))[0] == 200

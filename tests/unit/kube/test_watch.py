@@ -228,6 +228,19 @@ def test_a_server_that_refuses_to_stream_is_asked_for_pages_for_good(error: Inva
     assert cursor.request().query["continue"] == "t"
 
 
+def test_who_may_not_list_asks_for_a_stream_and_who_may_not_watch_for_pages() -> None:
+    cursor = Cursor(KIND)
+    assert cursor.failed(Forbidden("cannot list", status=403))
+    assert cursor.at_start
+    assert "sendInitialEvents" in cursor.request().query
+    assert cursor.failed(Forbidden("cannot watch", status=403))
+    assert cursor.request().query["limit"]
+    assert cursor.failed(Forbidden("cannot list", status=403))
+    assert cursor.feed(line("ADDED", thing("a", 2)) + bookmark(5, end=True)) == [
+        swap([View("a", "", "2")], at=5)
+    ]
+
+
 def test_a_server_that_ends_the_stream_before_the_mark_is_asked_for_pages() -> None:
     cursor = streaming_list()
     cursor.feed(line("ADDED", thing("a", 2)))
