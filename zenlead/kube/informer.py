@@ -97,9 +97,8 @@ class Informer(Generic[V]):
         self._resource = kind.resource
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
-        self._sure_at = (
-            self._loop.time()
-        )  # when the server last said its version, whether it can be watched or not
+        # When the server last said its version, whether it can be watched or not.
+        self._sure_at = self._loop.time()
         self._list_started = self._loop.time()
         self._failing: tuple[type[ApiError], float] | None = None  # how, and since when in a row
         self._ends_at = float("-inf")  # of the current watch, at the latest

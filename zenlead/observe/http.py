@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from zenlead.listening import end
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -114,7 +116,7 @@ class Server:
             yield
         finally:
             self._open = False
-            server.close()
+            await end(server)
             for task in tuple(self._connections):
                 task.cancel()
 

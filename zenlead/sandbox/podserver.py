@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from zenlead.listening import end
 from zenlead.sandbox.proxy import LOOPBACK
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class PodServer:
         """Stop listening and cut every connection."""
         if self._server is None:
             return
-        self._server.close()
+        await end(self._server)
         for writer in tuple(self._writers):
             writer.transport.abort()
         await self._server.wait_closed()
